@@ -1,0 +1,3 @@
+"""apps/v1 messages."""
+
+from orchestra.pb.apps_v1_pb2 import *

@@ -1,0 +1,3 @@
+"""autoscaling/v1 messages."""
+
+from orchestra.pb.autoscaling_v1_pb2 import *
