@@ -1,0 +1,152 @@
+"""The words of the key-value machine: etcd's, so that etcd's API is an adapter and not a translation.
+
+Everything here is plain data. Keys and values are bytes; ranges are [key, range_end) with etcd's two
+conventions: an empty range_end means the one key, b"\\0" means everything from key on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """One key at one revision.
+
+    version: how often the key was written since it was created; 0 in a tombstone.
+    """
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+
+
+class Target(IntEnum):
+    """What a comparison looks at."""
+
+    VERSION = 0
+    CREATE = 1
+    MOD = 2
+    VALUE = 3
+    LEASE = 4
+
+
+class Result(IntEnum):
+    """How it has to stand to the value given."""
+
+    EQUAL = 0
+    GREATER = 1
+    LESS = 2
+    NOT_EQUAL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One condition of a transaction. A key that does not exist has version, create and mod revision 0."""
+
+    key: bytes
+    target: Target
+    result: Result
+    value: int | bytes
+    range_end: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Reads keys in ascending order. revision 0: the newest. limit 0: all."""
+
+    key: bytes
+    range_end: bytes = b""
+    limit: int = 0
+    revision: int = 0
+    keys_only: bool = False
+    count_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Writes one key."""
+
+    key: bytes
+    value: bytes
+    lease: int = 0
+    prev_kv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRange:
+    """Deletes the keys of a range."""
+
+    key: bytes
+    range_end: bytes = b""
+    prev_kv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Txn:
+    """If every comparison holds `success` is done, else `failure`: all of it at one revision."""
+
+    compare: Sequence[Compare] = ()
+    success: Sequence["Op"] = ()
+    failure: Sequence["Op"] = ()
+
+
+Op = Range | Put | DeleteRange | Txn
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """revision: the store's when the range was read. count: keys in the range, before the limit."""
+
+    revision: int
+    kvs: Sequence[KeyValue]
+    count: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """revision: of this write."""
+
+    revision: int
+    prev_kv: KeyValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """revision: of this write, or the store's when nothing was there to delete."""
+
+    revision: int
+    deleted: int
+    prev_kvs: Sequence[KeyValue] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """succeeded: whether the comparisons held. responses: one for each operation done."""
+
+    revision: int
+    succeeded: bool
+    responses: Sequence["OpResult"]
+
+
+OpResult = RangeResult | PutResult | DeleteResult | TxnResult
+
+
+class EventType(IntEnum):
+    """What happened to a key."""
+
+    PUT = 0
+    DELETE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change. For DELETE, kv holds the key and the deletion's mod_revision only."""
+
+    type: EventType
+    kv: KeyValue
+    prev_kv: KeyValue | None = None
