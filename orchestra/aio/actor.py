@@ -13,20 +13,21 @@ class Actor(ABC, Generic[T]):
     """State that only `run()` touches, changed only by messages.
 
     Give `run` to a Supervisor. A crash in receive() ends the run; the mailbox outlives it, so that a
-    restarted actor goes on with the message after the one that broke it, once started() has rebuilt its state.
+    restarted actor goes on with the message after the one that broke it, once started() has rebuilt its
+    state.
     """
 
     def __init__(self, bound: int = 1024) -> None:
         self.mailbox: Mailbox[T] = Mailbox(bound)
 
-    async def started(self) -> None:  # noqa: B027 - nothing to do is a fine answer
+    async def started(self) -> None:
         """Builds the state; called at each start of run()."""
 
     @abstractmethod
     async def receive(self, message: T) -> None:
         """Handles one message."""
 
-    async def stopped(self) -> None:  # noqa: B027
+    async def stopped(self) -> None:
         """Lets go of what is held; called at each end of run(), also after a crash."""
 
     async def tell(self, message: T) -> None:

@@ -84,6 +84,11 @@ class Adder(Actor[int]):
         super().__init__(bound=2)
         self.total = 0
         self.starts = 0
+        self.ended = asyncio.Event()
+
+    async def stopped(self) -> None:
+        if self.mailbox.closed and not len(self.mailbox):
+            self.ended.set()
 
     async def started(self) -> None:
         self.starts += 1
@@ -101,8 +106,7 @@ async def test_an_actor_survives_the_message_that_broke_it() -> None:
         for message in (1, -1, 2, 3):
             await adder.tell(message)
         adder.mailbox.close()
-        while supervisor.status()[0].running:
-            await asyncio.sleep(0.01)
+        await adder.ended.wait()
     assert (adder.total, adder.starts) == (6, 2)
 
 
