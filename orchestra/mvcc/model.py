@@ -56,7 +56,10 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Reads keys in ascending order. revision 0: the newest. limit 0: all."""
+    """Reads keys in ascending order. revision 0: the newest. limit 0: all.
+
+    serializable: what this member has applied will do; alone, not within a transaction.
+    """
 
     key: bytes
     range_end: bytes = b""
@@ -64,6 +67,7 @@ class Range:
     revision: int = 0
     keys_only: bool = False
     count_only: bool = False
+    serializable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

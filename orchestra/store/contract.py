@@ -10,27 +10,28 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from orchestra.base.errors import OrchestraError
+from orchestra.mvcc.errors import Compacted, FutureRevision, LeaseNotFound, Refused
 from orchestra.mvcc.model import Event, Range, RangeResult, Txn, TxnResult
 
-
-class Compacted(OrchestraError):
-    """The revision asked for is no longer kept. `compact_revision` is the oldest that is."""
-
-    def __init__(self, compact_revision: int) -> None:
-        super().__init__(f"required revision has been compacted: the oldest kept is {compact_revision}")
-        self.compact_revision = compact_revision
-
-
-class FutureRevision(OrchestraError):
-    """The revision asked for has not happened yet."""
-
-
-class LeaseNotFound(OrchestraError):
-    """No such lease, or it has expired."""
+__all__ = [
+    "Compacted",
+    "FutureRevision",
+    "LeaseNotFound",
+    "NoSpace",
+    "Refused",
+    "Store",
+    "StoreUnavailable",
+    "Watch",
+    "WatchBatch",
+]
 
 
 class StoreUnavailable(OrchestraError):
     """The store cannot take the request now (starting, stopping, too many waiting); retry."""
+
+
+class NoSpace(StoreUnavailable):
+    """The store's disk is full: writes are refused until there is space again, reads go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,18 @@ class WatchBatch:
 
 
 class Watch(Protocol):
-    """An open watch. Iterating raises Compacted when it fell behind what the store keeps."""
+    """An open watch, for one reader.
+
+    Iterating raises Compacted when it fell behind what the store keeps, StoreUnavailable when the store ends.
+    """
 
     def __aiter__(self) -> AsyncIterator[WatchBatch]: ...
 
     async def __anext__(self) -> WatchBatch: ...
+
+    def request_progress(self) -> None:
+        """Asks for a batch soon, without events if there are none, that says how far the watch is."""
+        ...
 
     def close(self) -> None:
         """Ends the watch; safe to call twice. An iteration that waits ends."""
@@ -78,7 +86,9 @@ class Store(Protocol):
         ...
 
     async def txn(self, request: Txn) -> TxnResult:
-        """Raises: LeaseNotFound, StoreUnavailable; Compacted and FutureRevision of a range inside."""
+        """Raises: Refused (LeaseNotFound, DuplicateKey, TooManyOperations, RequestTooLarge, Compacted …),
+        StoreUnavailable, NoSpace. After StoreUnavailable the write may still take effect.
+        """
         ...
 
     def watch(

@@ -1,0 +1,170 @@
+"""Commands: what the log's entries say, and their encoding.
+
+`encode` and `decode` are each other's inverse; the encoding is protos/orchestra/pb/store_v1.proto.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from orchestra.mvcc.model import Compare, DeleteRange, Op, Put, Range, Result, Target, Txn
+from orchestra.pb import store_v1_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGrant:
+    """A new lease; 0 lets the machine choose its id."""
+
+    lease: int
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRevoke:
+    """Ends a lease and deletes its keys."""
+
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExpire:
+    """The same for leases that are over by their owner's clock."""
+
+    leases: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseCheckpoint:
+    """Pairs of lease and the seconds that were left of it by its owner's clock."""
+
+    remaining: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """Forgets what was overwritten before `revision`."""
+
+    revision: int
+
+
+Command = Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Compact
+
+_TARGETS = tuple(Target)
+_RESULTS = tuple(Result)
+
+
+def encode(command: Command) -> bytes:
+    """One command as an entry of the log."""
+    message = pb.Command()
+    match command:
+        case Txn():
+            _fill_txn(message.txn, command)
+        case LeaseGrant():
+            message.lease_grant.lease = command.lease
+            message.lease_grant.ttl_seconds = command.ttl_seconds
+        case LeaseRevoke():
+            message.lease_revoke.lease = command.lease
+        case LeaseExpire():
+            message.lease_expire.leases.extend(command.leases)
+        case LeaseCheckpoint():
+            for lease, seconds in command.remaining:
+                message.lease_checkpoint.remaining.add(lease=lease, remaining_seconds=seconds)
+        case Compact():
+            message.compact.revision = command.revision
+    return message.SerializeToString(deterministic=True)
+
+
+def decode(data: bytes) -> Command:
+    """The command of an entry. Raises: ValueError for what `encode` did not make."""
+    try:
+        message = pb.Command.FromString(data)
+    except DecodeError as error:
+        raise ValueError(f"not a command of the store: {error}") from error
+    which = message.WhichOneof("command")
+    match which:
+        case "txn":
+            return _txn(message.txn)
+        case "lease_grant":
+            return LeaseGrant(message.lease_grant.lease, message.lease_grant.ttl_seconds)
+        case "lease_revoke":
+            return LeaseRevoke(message.lease_revoke.lease)
+        case "lease_expire":
+            return LeaseExpire(tuple(message.lease_expire.leases))
+        case "lease_checkpoint":
+            pairs = message.lease_checkpoint.remaining
+            return LeaseCheckpoint(tuple((pair.lease, pair.remaining_seconds) for pair in pairs))
+        case "compact":
+            return Compact(message.compact.revision)
+        case None:
+            raise ValueError("a command of a kind that this version does not know")
+
+
+def _fill_txn(message: pb.Txn, txn: Txn) -> None:
+    # Without this, a transaction with nothing in it would not be written down as one.
+    message.SetInParent()
+    for compare in txn.compare:
+        said = message.compare.add(
+            result=compare.result, target=compare.target, key=compare.key, range_end=compare.range_end
+        )
+        if isinstance(compare.value, int):
+            said.number = compare.value
+        else:
+            said.value = compare.value
+    for op in txn.success:
+        _fill_op(message.success.add(), op)
+    for op in txn.failure:
+        _fill_op(message.failure.add(), op)
+
+
+def _fill_op(message: pb.Op, op: Op) -> None:
+    if type(op) is Put:
+        put = message.put
+        put.key = op.key
+        put.value = op.value
+        if op.lease:
+            put.lease = op.lease
+        if op.prev_kv:
+            put.prev_kv = True
+    elif isinstance(op, Range):
+        message.range.key = op.key
+        message.range.range_end = op.range_end
+        message.range.limit = op.limit
+        message.range.revision = op.revision
+        message.range.keys_only = op.keys_only
+        message.range.count_only = op.count_only
+    elif isinstance(op, DeleteRange):
+        message.delete_range.key = op.key
+        message.delete_range.range_end = op.range_end
+        message.delete_range.prev_kv = op.prev_kv
+    elif isinstance(op, Txn):
+        _fill_txn(message.txn, op)
+
+
+def _txn(message: pb.Txn) -> Txn:
+    return Txn(
+        tuple([_compare(compare) for compare in message.compare]) if message.compare else (),
+        tuple([_op(op) for op in message.success]),
+        tuple([_op(op) for op in message.failure]) if message.failure else (),
+    )
+
+
+def _compare(message: pb.Compare) -> Compare:
+    value = message.value if message.HasField("value") else message.number
+    return Compare(message.key, _TARGETS[message.target], _RESULTS[message.result], value, message.range_end)
+
+
+def _op(message: pb.Op) -> Op:
+    which = message.WhichOneof("op")
+    if which == "put":
+        put = message.put
+        return Put(put.key, put.value, put.lease, put.prev_kv)
+    if which == "range":
+        ask = message.range
+        return Range(ask.key, ask.range_end, ask.limit, ask.revision, ask.keys_only, ask.count_only)
+    if which == "delete_range":
+        delete = message.delete_range
+        return DeleteRange(delete.key, delete.range_end, delete.prev_kv)
+    if which == "txn":
+        return _txn(message.txn)
+    raise ValueError("an operation of a kind that this version does not know")

@@ -1,0 +1,359 @@
+"""The machine: one revision for each command that changes something.
+
+What a command does, and what it is refused for, depends on the commands before it and on nothing else.
+A refused command changes nothing but the applied index.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter, eq, gt, lt, ne
+
+from orchestra.mvcc.checks import check_lease_ttl
+from orchestra.mvcc.commands import (
+    Command,
+    Compact,
+    LeaseCheckpoint,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRevoke,
+    decode,
+)
+from orchestra.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFound
+from orchestra.mvcc.history import History
+from orchestra.mvcc.keyindex import KeyIndex
+from orchestra.mvcc.leases import Lease
+from orchestra.mvcc.model import (
+    Compare,
+    DeleteRange,
+    DeleteResult,
+    Event,
+    EventType,
+    KeyValue,
+    Op,
+    OpResult,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Target,
+    Txn,
+    TxnResult,
+)
+
+FIRST_REVISION = 1
+
+_RESULTS = (eq, gt, lt, ne)
+_TARGETS = tuple(map(attrgetter, ("version", "create_revision", "mod_revision", "value", "lease")))
+_PUT = EventType.PUT
+_DELETE = EventType.DELETE
+
+CommandResult = TxnResult | Lease | int
+
+
+class Machine:
+    """Keys, leases and history at `revision`, having applied the log up to `applied_index`."""
+
+    def __init__(self) -> None:
+        self.applied_index = 0
+        self.revision = FIRST_REVISION
+        # The oldest revision that can be read or watched from; 0 before any compaction.
+        self.compact_revision = 0
+        self.history = History()
+        self.leases: dict[int, Lease] = {}
+        self._current: dict[bytes, KeyValue] = {}
+        self._keys = KeyIndex()
+
+    def __len__(self) -> int:
+        """How many keys there are now."""
+        return len(self._current)
+
+    # The log's side.
+
+    def apply(self, index: int, command: bytes | Command) -> CommandResult:
+        """Does the log's next command: a TxnResult, the lease granted, or the revision after it.
+
+        Raises: Refused; the entry counts as applied then too.
+        """
+        if index != self.applied_index + 1:
+            raise ValueError(f"entry {index} does not follow {self.applied_index}, the last one applied")
+        if isinstance(command, bytes):
+            command = decode(command)
+        self.applied_index = index
+        if isinstance(command, Txn):
+            return self._write_txn(command)
+        match command:
+            case LeaseGrant():
+                return self._grant(index, command)
+            case LeaseRevoke():
+                if command.lease not in self.leases:
+                    raise LeaseNotFound(command.lease)
+                self._end_leases((command.lease,))
+            case LeaseExpire():
+                self._end_leases([lease for lease in command.leases if lease in self.leases])
+            case LeaseCheckpoint():
+                for lease, seconds in command.remaining:
+                    if lease in self.leases:
+                        record = self.leases[lease]
+                        record.remaining_seconds = min(max(seconds, 0), record.ttl_seconds)
+            case Compact():
+                self._compact(command.revision)
+        return self.revision
+
+    def skip(self, index: int) -> None:
+        """Counts an entry as applied that has no command for this machine."""
+        self.applied_index = index
+
+    # Reading.
+
+    def range(self, request: Range) -> RangeResult:
+        """Reads a range. Raises: Compacted, FutureRevision."""
+        self._check_revision(request.revision)
+        return self._range(request, self.revision)
+
+    def read_txn(self, txn: Txn) -> TxnResult:
+        """Does a transaction that only reads. Raises: Compacted, FutureRevision."""
+        path: list[bool] = []
+        self._choose(txn, path)
+        self._check_ops(txn, iter(path))
+        return self._execute(txn, iter(path), self.revision)
+
+    def events_since(
+        self, revision: int, key: bytes, range_end: bytes = b"", limit: int = 0
+    ) -> tuple[list[Event], int | None]:
+        """A range's changes at `revision` and later, and the revision the next ones start at (None: no more).
+
+        Bound: ends after `limit` events (0: never), but never within a revision. Raises: Compacted.
+        """
+        if revision < self.compact_revision:
+            raise Compacted(self.compact_revision)
+        return self.history.since(revision, key, range_end, limit)
+
+    def _check_revision(self, revision: int) -> None:
+        if revision > self.revision:
+            raise FutureRevision(revision, self.revision)
+        if 0 < revision < self.compact_revision:
+            raise Compacted(self.compact_revision)
+
+    def _range(self, request: Range, now: int) -> RangeResult:
+        key, range_end = request.key, request.range_end
+        if not range_end:
+            found = self._at(key, request.revision, now)
+            kvs: Iterable[KeyValue] = (found,) if found else ()
+            count = len(tuple(kvs))
+        elif 0 < request.revision < now:
+            past = self._past(request.revision, key, range_end)
+            kvs, count = past, len(past)
+        else:
+            count = self._keys.count(key, range_end)
+            kvs = map(self._current.__getitem__, self._keys.scan(key, range_end))
+        if request.count_only:
+            return RangeResult(now, (), count)
+        limit = request.limit if 0 < request.limit < count else count
+        taken = [kv for kv, _ in zip(kvs, range(limit), strict=False)]
+        if request.keys_only:
+            taken = [_without_value(kv) for kv in taken]
+        return RangeResult(now, taken, count, limit < count)
+
+    def _at(self, key: bytes, revision: int, now: int) -> KeyValue | None:
+        found = self._current.get(key)
+        if 0 < revision < now and not (found and found.mod_revision <= revision):
+            return self.history.replaced_since(revision, key, b"").get(key, found)
+        return found
+
+    def _past(self, revision: int, key: bytes, range_end: bytes) -> list[KeyValue]:
+        """A range as it was: as it is, with what changed since taken back."""
+        was = self.history.replaced_since(revision, key, range_end)
+        kvs = [self._current[each] for each in self._keys.scan(key, range_end) if each not in was]
+        before = [kv for kv in was.values() if kv]
+        if before:
+            kvs += before
+            kvs.sort(key=_key_of)
+        return kvs
+
+    # Writing.
+
+    def _write_txn(self, txn: Txn) -> TxnResult:
+        path: list[bool] = []
+        self._choose(txn, path)
+        self._check_ops(txn, iter(path))
+        main = self.revision + 1
+        before = len(self.history)
+        result = self._execute(txn, iter(path), main)
+        if len(self.history) > before:
+            self.revision = main
+            return result
+        return TxnResult(self.revision, result.succeeded, result.responses)
+
+    def _choose(self, txn: Txn, path: list[bool]) -> None:
+        """Which branch is taken, of this and of every nested transaction in it, in the order met.
+
+        All comparisons see the state before the transaction. Source: etcd's compareToPath.
+        """
+        holds = True
+        for compare in txn.compare:
+            if not self._holds(compare):
+                holds = False
+                break
+        path.append(holds)
+        for op in txn.success if holds else txn.failure:
+            if type(op) is Txn:
+                self._choose(op, path)
+
+    def _holds(self, compare: Compare) -> bool:
+        target, holds = _TARGETS[compare.target], _RESULTS[compare.result]
+        if compare.range_end:
+            kvs = [self._current[key] for key in self._keys.scan(compare.key, compare.range_end)]
+        else:
+            found = self._current.get(compare.key)
+            kvs = [found] if found else []
+        if kvs:
+            return all(holds(target(kv), compare.value) for kv in kvs)
+        # Nothing has no value, not even one that differs; everything else of it is 0.
+        return compare.target != Target.VALUE and bool(holds(0, compare.value))
+
+    def _check_ops(self, txn: Txn, path: Iterator[bool]) -> None:
+        """Finds every reason to refuse before anything is done."""
+        for op in txn.success if next(path) else txn.failure:
+            if type(op) is Put:
+                if op.lease and op.lease not in self.leases:
+                    raise LeaseNotFound(op.lease)
+            elif type(op) is Range:
+                self._check_revision(op.revision)
+            elif type(op) is Txn:
+                self._check_ops(op, path)
+
+    def _execute(self, txn: Txn, path: Iterator[bool], main: int) -> TxnResult:
+        succeeded = next(path)
+        responses: list[OpResult] = []
+        for op in txn.success if succeeded else txn.failure:
+            responses.append(self._do(op, path, main))
+        return TxnResult(main, succeeded, responses)
+
+    def _do(self, op: Op, path: Iterator[bool], main: int) -> OpResult:
+        if type(op) is Put:
+            previous = self._put(op.key, op.value, op.lease, main)
+            return PutResult(main, previous if op.prev_kv else None)
+        if isinstance(op, Range):
+            return self._range(op, self._revision_within(main))
+        if isinstance(op, DeleteRange):
+            gone = self._delete_range(op.key, op.range_end, main)
+            return DeleteResult(self._revision_within(main), len(gone), gone if op.prev_kv else ())
+        assert isinstance(op, Txn)
+        result = self._execute(op, path, main)
+        return TxnResult(self._revision_within(main), result.succeeded, result.responses)
+
+    def _revision_within(self, main: int) -> int:
+        """The revision that a transaction's own reads see: its own once it has written."""
+        return main if self.history.newest_revision == main else self.revision
+
+    def _put(self, key: bytes, value: bytes, lease: int, main: int) -> KeyValue | None:
+        previous = self._current.get(key)
+        if previous is None:
+            self._keys.add(key)
+            kv = KeyValue(key, value, main, main, 1, lease)
+        else:
+            kv = KeyValue(previous.key, value, previous.create_revision, main, previous.version + 1, lease)
+            if previous.lease and previous.lease != lease:
+                self.leases[previous.lease].keys.discard(key)
+        if lease:
+            self.leases[lease].keys.add(kv.key)
+        self._current[kv.key] = kv
+        self.history.append(main, Event(_PUT, kv, previous))
+        return previous
+
+    def _delete_range(self, key: bytes, range_end: bytes, main: int) -> list[KeyValue]:
+        if range_end:
+            keys = list(self._keys.scan(key, range_end))
+        else:
+            keys = [key] if key in self._current else []
+        return [self._delete(each, main) for each in keys]
+
+    def _delete(self, key: bytes, main: int) -> KeyValue:
+        gone = self._current.pop(key)
+        self._keys.remove(key)
+        if gone.lease:
+            self.leases[gone.lease].keys.discard(key)
+        self.history.append(main, Event(_DELETE, KeyValue(gone.key, b"", 0, main, 0), gone))
+        return gone
+
+    def _grant(self, index: int, command: LeaseGrant) -> Lease:
+        check_lease_ttl(command.ttl_seconds)
+        lease = command.lease
+        if not lease:
+            lease = index
+            while lease in self.leases:
+                lease += 1
+        elif lease in self.leases:
+            raise LeaseExists(lease)
+        granted = Lease(lease, command.ttl_seconds, command.ttl_seconds)
+        self.leases[lease] = granted
+        return granted
+
+    def _end_leases(self, leases: Sequence[int]) -> None:
+        """Deletes the leases and all that they hold, in one revision."""
+        keys = sorted({key for lease in leases for key in self.leases[lease].keys})
+        for key in keys:
+            self._delete(key, self.revision + 1)
+        for lease in leases:
+            del self.leases[lease]
+        if keys:
+            self.revision += 1
+
+    def _compact(self, revision: int) -> None:
+        if revision <= self.compact_revision:
+            raise Compacted(self.compact_revision)
+        if revision > self.revision:
+            raise FutureRevision(revision, self.revision)
+        self.compact_revision = revision
+        self.history.compact(revision)
+
+    # The snapshot's side (orchestra.mvcc.snapshot encodes it).
+
+    def base(self) -> list[KeyValue]:
+        """The keys as they stood before the history begins, ascending."""
+        was = self.history.replaced_since(0, b"\0", b"\0")
+        kvs = [kv for kv in map(self._current.__getitem__, self._keys) if kv.key not in was]
+        before = [kv for kv in was.values() if kv]
+        if before:
+            kvs += before
+            kvs.sort(key=_key_of)
+        return kvs
+
+    @classmethod
+    def rebuilt(
+        cls,
+        *,
+        applied_index: int,
+        revision: int,
+        compact_revision: int,
+        leases: Iterable[Lease],
+        base: Iterable[KeyValue],
+        history: Iterable[KeyValue],
+    ) -> "Machine":
+        """A machine from the parts of another, which must come in ascending order."""
+        machine = cls()
+        machine.applied_index = applied_index
+        machine.revision = revision
+        machine.compact_revision = compact_revision
+        machine.leases = {lease.lease: lease for lease in leases}
+        current = machine._current = {kv.key: kv for kv in base}
+        for kv in history:
+            previous = current.get(kv.key)
+            if kv.version:
+                current[kv.key] = kv
+                event = Event(_PUT, kv, previous)
+            else:
+                current.pop(kv.key, None)
+                event = Event(_DELETE, kv, previous)
+            machine.history.append(kv.mod_revision, event)
+        machine._keys = KeyIndex(sorted(current))
+        for kv in current.values():
+            if kv.lease:
+                machine.leases[kv.lease].keys.add(kv.key)
+        return machine
+
+
+_key_of = attrgetter("key")
+
+
+def _without_value(kv: KeyValue) -> KeyValue:
+    return KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease)

@@ -1,0 +1,113 @@
+"""The owner of the leases' time: tells the log when one is over.
+
+One owner at a time (the one member, or the leader). Between writes it sleeps until the next deadline; it
+writes when a lease ends, never because time passed. What is left of long leases goes along with writes that
+happen anyway (an expiry, a snapshot, an orderly stop), so that a restart gives them no more than they had.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from orchestra.base.clock import NS_PER_SECOND, Clock
+from orchestra.mvcc.commands import LeaseCheckpoint, LeaseExpire, encode
+from orchestra.mvcc.errors import LeaseNotFound
+from orchestra.mvcc.leases import Lease, LeaseBook
+from orchestra.mvcc.machine import CommandResult, Machine
+from orchestra.store.contract import StoreUnavailable
+
+EXPIRE_LEASES = 512
+CHECKPOINT_SECONDS = 60
+_RETRY_SECONDS = 0.5
+
+Propose = Callable[[bytes], Awaitable[CommandResult]]
+
+
+class LeaseOwner:
+    """Keeps the time of a machine's leases from its making on; each starts with what its record has left."""
+
+    def __init__(self, machine: Machine, clock: Clock, propose: Propose) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._propose = propose
+        self._book = LeaseBook()
+        self._changed = asyncio.Event()
+        now_ns = clock.monotonic_ns()
+        for lease in machine.leases.values():
+            self._book.start(lease.lease, lease.remaining_seconds, now_ns)
+
+    def granted(self, lease: Lease) -> None:
+        """A lease was granted: its time starts."""
+        self._book.start(lease.lease, lease.ttl_seconds, self._clock.monotonic_ns())
+        self._changed.set()
+
+    def revoked(self, lease: int) -> None:
+        """A lease is gone."""
+        self._book.forget(lease)
+
+    async def keep_alive(self, lease: int) -> int:
+        """Starts a lease's time anew; its time to live in seconds. Raises: LeaseNotFound."""
+        record = self._machine.leases.get(lease)
+        if record is None:
+            raise LeaseNotFound(lease)
+        self._book.renew(lease, record.ttl_seconds, self._clock.monotonic_ns())
+        self._changed.set()
+        if record.remaining_seconds < record.ttl_seconds:
+            # A checkpoint said less; a restart must not go by that any more.
+            await self._propose(encode(LeaseCheckpoint(((lease, record.ttl_seconds),))))
+        return record.ttl_seconds
+
+    def remaining_seconds(self, lease: int) -> int:
+        """What is left of a lease. Raises: LeaseNotFound."""
+        return self._book.remaining_seconds(lease, self._clock.monotonic_ns())
+
+    async def expire_due(self) -> int:
+        """Proposes the end of every lease that is over by now; how many there were.
+
+        Bound: EXPIRE_LEASES an entry. Raises: StoreUnavailable; they are due again then.
+        """
+        ended = 0
+        while due := self._book.take_due(self._clock.monotonic_ns(), EXPIRE_LEASES):
+            try:
+                await self._propose(encode(LeaseExpire(due)))
+            except BaseException:
+                self._book.give_back(due)
+                raise
+            for lease in due:
+                self._book.forget(lease)
+            ended += len(due)
+        if ended:
+            await self.checkpoint()
+        return ended
+
+    async def checkpoint(self) -> None:
+        """Writes down what is left of the leases whose record is far off, if there are any."""
+        now_ns = self._clock.monotonic_ns()
+        remaining = []
+        for lease in self._book.leases():
+            record = self._machine.leases.get(lease)
+            if record is None:
+                continue
+            left = self._book.remaining_seconds(lease, now_ns)
+            if record.remaining_seconds - left >= CHECKPOINT_SECONDS:
+                remaining.append((lease, left))
+        for at in range(0, len(remaining), EXPIRE_LEASES):
+            await self._propose(encode(LeaseCheckpoint(remaining[at : at + EXPIRE_LEASES])))
+
+    async def run(self) -> None:
+        """Ends leases as they become due, for ever."""
+        while True:
+            self._changed.clear()
+            deadline_ns = self._book.next_deadline_ns()
+            wait = None
+            if deadline_ns is not None:
+                wait = max(deadline_ns - self._clock.monotonic_ns(), 0) / NS_PER_SECOND
+            if wait != 0:
+                try:
+                    await asyncio.wait_for(self._changed.wait(), wait)
+                except TimeoutError:
+                    pass
+                continue
+            try:
+                await self.expire_due()
+            except StoreUnavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
