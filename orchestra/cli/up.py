@@ -1,0 +1,290 @@
+"""`orchestra up`: a whole cluster on this machine, in the foreground, until Ctrl-C."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from orchestra.aio.backoff import Backoff
+from orchestra.base import log as logging
+from orchestra.base.errors import DeadlineExceeded, Expired, OrchestraError, Unavailable, UsageError
+from orchestra.cli.command import Command
+from orchestra.cli.flags import FILENAME, Flag
+from orchestra.cli.local_cluster import DEFAULT_PORT, LocalCluster
+from orchestra.cli.processes import first_of, run_until_stopped
+from orchestra.cli.session import Session
+from orchestra.objects.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    NODE,
+    POD,
+    REPLICA_SET,
+    REPLICATION_CONTROLLER,
+    SERVICE,
+    ApiObject,
+    Kind,
+    kind_of,
+)
+
+if TYPE_CHECKING:
+    from orchestra.client import Client
+
+log = logging.get_logger("up")
+Show: TypeAlias = Callable[[str], None]
+
+READY_SECONDS = 60.0
+ROLLOUT_SECONDS = 120.0
+
+
+class _Progress:
+    """Lines of progress: one that is rewritten on a terminal, one for each change elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._began = time.monotonic()
+        self._shown = ""
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.clear()
+        print(f"[{time.monotonic() - self._began:5.1f}s] {line}", flush=True)
+
+    def show(self, line: str) -> None:
+        """A line that the next one replaces."""
+        if line == self._shown:
+            return
+        self._shown = line
+        if self._live:
+            print(f"\r\x1b[K[{time.monotonic() - self._began:5.1f}s] {line}", end="", flush=True)
+        else:
+            print(f"[{time.monotonic() - self._began:5.1f}s] {line}", flush=True)
+
+    def clear(self) -> None:
+        """Takes away what show() left."""
+        if self._live and self._shown:
+            print("\r\x1b[K", end="", flush=True)
+        self._shown = ""
+
+
+def process(session: Session) -> int:
+    """Runs the cluster."""
+    options = session.options
+    if session.words:
+        raise UsageError(f"up takes no words, got {session.words[0]!r}: give manifests with -f")
+    if options.masters != 1:
+        raise UsageError("this version runs one master: --masters 1")
+    if not 0 <= options.agents <= 200:
+        raise UsageError("--agents must be between 0 and 200")
+    for name in options.filename:
+        if name != "-" and not Path(name).exists():
+            raise UsageError(f"the path {name!r} does not exist")
+    logging.configure(options.v)
+    return run_until_stopped(lambda stop: _up(session, stop))
+
+
+async def _up(session: Session, stop: asyncio.Event) -> int:
+    options = session.options
+    progress = _Progress()
+    cluster = LocalCluster(
+        options.agents,
+        data_dir=Path(options.data_dir) if options.data_dir else None,
+        port=options.port,
+        capacity=options.capacity,
+        runtime=options.runtime,
+        verbosity=max(1, options.v),
+        report=progress.say,
+    )
+    failed = False
+    try:
+        async with cluster:
+            progress.say(f"starting 1 master and {options.agents} agents, logs in {cluster.data_dir}")
+            bring = asyncio.ensure_future(_bring_up(cluster, session, progress))
+            await first_of(stop.wait(), asyncio.shield(bring))
+            if bring.done():
+                bring.result()
+                await stop.wait()
+            else:
+                bring.cancel()
+            progress.say("stopping")
+    except OrchestraError as error:
+        progress.clear()
+        print(f"error: {error}", file=sys.stderr)
+        failed = True
+    progress.say("stopped: no process, port or file is left" if not options.data_dir else "stopped")
+    return 1 if failed else 0
+
+
+async def _bring_up(cluster: LocalCluster, session: Session, progress: _Progress) -> None:
+    from orchestra.client import Client
+
+    async with Client(cluster.server) as client:
+        await wait_for_nodes(client, cluster, progress.show)
+        progress.say(f"the master listens on {cluster.server}, {len(cluster.agents)} nodes are Ready")
+        if session.options.filename:
+            from orchestra.cli.verbs.apply import apply_files
+
+            applied = await apply_files(client, session, progress.say)
+            for obj in applied:
+                await wait_for_object(client, obj, progress.show)
+            progress.clear()
+        await _print_state(client, cluster, session)
+
+
+async def wait_for_nodes(client: "Client", cluster: LocalCluster, show: Show) -> None:
+    """Waits until every agent's node is Ready.
+
+    Raises: OrchestraError when that takes more than a minute.
+    """
+    wanted = len(cluster.agents)
+
+    def ready(nodes: Mapping[str, ApiObject]) -> bool:
+        count = sum(is_ready(node) for node in nodes.values())
+        show(f"{count} of {wanted} nodes are Ready")
+        return count >= wanted
+
+    show("waiting for the master")
+    try:
+        await follow(client, NODE, "", ready, READY_SECONDS)
+    except TimeoutError:
+        words = cluster.master.last_words() if cluster.master else ""
+        raise OrchestraError(
+            f"the nodes are not Ready after {READY_SECONDS:g} s; the master's last words:\n{words}"
+        ) from None
+
+
+async def wait_for_object(client: "Client", obj: ApiObject, show: Show) -> None:
+    """Waits until what was applied is in force: replicas available, a pod ready, a Service answering.
+
+    Raises: OrchestraError after two minutes.
+    """
+    kind = kind_of(obj)
+    namespace, name = obj.metadata.namespace, obj.metadata.name
+    label = f"{kind.singular}/{name}"
+
+    def done(objects: Mapping[str, ApiObject]) -> bool:
+        now = objects.get(f"{namespace}/{name}")
+        if now is None:
+            return False
+        have, want = _counts(now)
+        show(f"{label}: {have} of {want} available")
+        return now.status.observedGeneration >= now.metadata.generation and have >= want
+
+    def pod_ready(objects: Mapping[str, ApiObject]) -> bool:
+        now = objects.get(f"{namespace}/{name}")
+        show(f"{label}: {now.status.phase if now is not None else 'waiting'}")
+        return now is not None and (is_ready(now) or now.status.phase in ("Succeeded", "Failed"))
+
+    def answered(slices: Mapping[str, ApiObject]) -> bool:
+        show(f"{label}: waiting for a ready endpoint")
+        return any(
+            each.metadata.labels.get("kubernetes.io/service-name") == name
+            and any(endpoint.conditions.ready for endpoint in each.endpoints)
+            for each in slices.values()
+        )
+
+    try:
+        if kind in (DEPLOYMENT, REPLICA_SET, REPLICATION_CONTROLLER):
+            await follow(client, kind, namespace, done, ROLLOUT_SECONDS)
+        elif kind is POD:
+            await follow(client, kind, namespace, pod_ready, ROLLOUT_SECONDS)
+        elif kind is SERVICE and obj.spec.selector:
+            await follow(client, ENDPOINT_SLICE, namespace, answered, ROLLOUT_SECONDS)
+    except TimeoutError:
+        raise OrchestraError(
+            f"{label} is not ready after {ROLLOUT_SECONDS:g} s; the cluster runs: "
+            f"ask it with: orchestra --server {client.target} describe {kind.singular} {name} -n {namespace}"
+        ) from None
+
+
+def _counts(obj: ApiObject) -> tuple[int, int]:
+    want = obj.spec.replicas
+    if kind_of(obj) is DEPLOYMENT:
+        return min(obj.status.availableReplicas, obj.status.updatedReplicas), want
+    return obj.status.availableReplicas, want
+
+
+def is_ready(obj: ApiObject) -> bool:
+    """Whether the object's Ready condition is True."""
+    return any(c.type == "Ready" and c.status == "True" for c in obj.status.conditions)
+
+
+async def follow(
+    client: "Client",
+    kind: Kind,
+    namespace: str,
+    enough: Callable[[Mapping[str, ApiObject]], bool],
+    seconds: float,
+) -> None:
+    """Watches a kind until `enough` says so of all its objects, by `namespace/name`.
+
+    Raises: TimeoutError.
+    """
+    backoff = Backoff(20, 500)
+    async with asyncio.timeout(seconds):
+        while True:
+            objects: dict[str, ApiObject] = {}
+            try:
+                async for event in client.watch(kind, namespace):
+                    if event.obj is None:
+                        continue
+                    key = f"{event.obj.metadata.namespace}/{event.obj.metadata.name}"
+                    if event.type == "DELETED":
+                        objects.pop(key, None)
+                    else:
+                        objects[key] = event.obj
+                    if enough(objects):
+                        return
+            except (Unavailable, DeadlineExceeded, Expired) as error:
+                log.debug("watch broke off, starting over", kind=kind.kind, error=error)
+            await asyncio.sleep(backoff.next_ms() / 1000)
+
+
+async def _print_state(client: "Client", cluster: LocalCluster, session: Session) -> None:
+    from orchestra.cli.printing.tables import print_kinds
+
+    await print_kinds(client, [NODE, POD, SERVICE], session)
+    services = (await client.list(SERVICE)).items
+    for service in services:
+        for port in service.spec.ports:
+            if port.nodePort:
+                addresses = "  ".join(
+                    f"http://{cluster.address(name)}:{port.nodePort}" for name in cluster.agents
+                )
+                print(f"{service.metadata.name} answers at  {addresses}")
+    if cluster.server != f"127.0.0.1:{DEFAULT_PORT}":
+        print(f"in another terminal: export ORCHESTRA_SERVER={cluster.server}")
+    print("the cluster runs until Ctrl-C; in another terminal: orchestra get pods -w", flush=True)
+
+
+COMMAND = Command(
+    name="up",
+    summary="Run a whole cluster on this machine until Ctrl-C: one master and several agents.",
+    usage="[-f FILE] [options]",
+    flags=(
+        FILENAME,
+        Flag("masters", "How many masters.", shape="int", default=1),
+        Flag("agents", "How many agents, each a node with an address of its own.", shape="int", default=3),
+        Flag("data-dir", "Keep the cluster's state here (default: a temporary folder, removed at the end)."),
+        Flag(
+            "port",
+            "Where the master listens on 127.0.0.1; another if it is taken.",
+            shape="int",
+            default=DEFAULT_PORT,
+        ),
+        Flag(
+            "capacity",
+            "What each node says it has (cpu=4,memory=8Gi,pods=110; default: what the machine has).",
+        ),
+        Flag("runtime", "How pods are isolated.", default="auto", choices=("auto", "host", "namespaces")),
+    ),
+    examples="""
+    # A cluster that runs the web application
+    orchestra up -f examples/web.yaml
+
+    # Five nodes, kept for the next time
+    orchestra up --agents 5 --data-dir ./cluster
+    """,
+    process=process,
+)
