@@ -6,7 +6,7 @@ with a clear UNAVAILABLE when the server stops.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
@@ -49,7 +49,7 @@ class RpcServer:
     """A gRPC server of Orchestra services, with health and reflection.
 
     A service's unary methods are coroutines, its streaming ones async generators; a generator is closed
-    before its call ends, however it ends.
+    before its call ends, however it ends. Both may answer with a message's encoded bytes.
 
     translate: how errors of lower floors that are no ApiError are told to callers.
     """
@@ -154,7 +154,7 @@ class _Calls(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, handler: Any) -> Handler:
         codec = {
             "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
+            "response_serializer": _serializer(handler.response_serializer),
         }
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), **codec)
@@ -232,6 +232,15 @@ class _Calls(grpc.aio.ServerInterceptor):
         return InternalError(f"{name} failed by a defect of the master: its log has the cause")
 
 
+def _serializer(inner: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Takes messages, and bytes that are an encoded message already."""
+
+    def serialize(response: Any) -> bytes:
+        return response if type(response) is bytes else inner(response)
+
+    return serialize
+
+
 class _Listed:
     """The running call's task, kept in a set while it runs."""
 
@@ -246,6 +255,3 @@ class _Listed:
 
     def __exit__(self, *_: object) -> None:
         self._tasks.discard(self._task)
-
-
-__all__: Sequence[str] = ("Context", "ListenError", "RpcServer")

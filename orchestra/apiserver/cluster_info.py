@@ -1,0 +1,67 @@
+"""The Cluster service: what the master is and how it fares."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestra import __version__
+from orchestra.aio.rpc.server import Context
+from orchestra.aio.supervisor import ActorStatus
+from orchestra.controllers.liveness import Liveness
+from orchestra.pb import api_v1_pb2 as api
+from orchestra.pb import api_v1_pb2_grpc as api_grpc
+from orchestra.store.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class MasterInfo:
+    """What the master's other parts tell about it; each reading is taken when it is asked for.
+
+    name: the master's. started_seconds: Unix time.
+    """
+
+    name: str
+    started_seconds: int = 0
+    store_bytes: Callable[[], int] = field(default=lambda: 0)
+    object_count: Callable[[], int] = field(default=lambda: 0)
+    disk_bytes_written: Callable[[], int] = field(default=lambda: 0)
+    actors: Callable[[], Sequence[ActorStatus]] = field(default=lambda: ())
+
+
+class ClusterService(api_grpc.ClusterServicer):
+    """Version and Status, over gRPC."""
+
+    def __init__(self, objects: ObjectStore, liveness: Liveness, info: MasterInfo) -> None:
+        self._objects = objects
+        self._liveness = liveness
+        self._info = info
+
+    async def Version(self, request: api.VersionRequest, context: Context) -> Any:
+        return api.VersionResponse(
+            version=__version__,
+            python=platform.python_version(),
+            platform=f"{platform.system().lower()}/{platform.machine()}",
+        )
+
+    async def Status(self, request: api.ClusterStatusRequest, context: Context) -> Any:
+        info = self._info
+        return api.ClusterStatusResponse(
+            master=info.name,
+            revision=self._objects.store.revision,
+            store_bytes=info.store_bytes(),
+            objects=info.object_count(),
+            agents_connected=self._liveness.connected_count(),
+            actors=[
+                api.ActorStatus(
+                    name=actor.name,
+                    running=actor.running,
+                    restarts=actor.restarts,
+                    last_error=actor.last_error,
+                    queue_length=actor.queue_length,
+                )
+                for actor in info.actors()
+            ],
+            disk_bytes_written=info.disk_bytes_written(),
+            started_seconds=info.started_seconds,
+        )
