@@ -1,4 +1,7 @@
-"""`orchestra agent`: the composition root of an agent process. Imports nothing a small machine could do without."""
+"""`orchestra agent`: the composition root of an agent process.
+
+Imports nothing that a small machine could do without.
+"""
 
 import asyncio
 import os
@@ -18,6 +21,7 @@ def process(session: Session) -> int:
         raise UsageError(f"agent takes no words, got {session.words[0]!r}")
     logging.configure(options.v)
     from agents.agent import AgentSettings, run_agent
+
     from orchestra.cli.processes import run_until_stopped
 
     name = options.name or os.uname().nodename.split(".")[0].lower()

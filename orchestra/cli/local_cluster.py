@@ -77,6 +77,25 @@ def free_port(preferred: int = 0) -> int:
     raise OrchestraError("no port is free on 127.0.0.1")
 
 
+def descendants(root: int) -> list[int]:
+    """Processes started by `root`, directly or not, from /proc; those whose parent died are not found."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # It ended while we looked.
+        children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        waiting += (kids := children.get(waiting.pop(), []))
+        found += kids
+    return found
+
+
 @dataclass(slots=True)
 class Member:
     """One process of the cluster, through its deaths and restarts.
@@ -169,7 +188,7 @@ class LocalCluster:
         self._agent_flags = agent_flags
         self._keep = keep
         self._verbosity = verbosity
-        self._report = report or (lambda line: log.info(line))
+        self._report = report or log.info
         self._block: Block | None = None
         self.data_dir = Path()
         self.server = ""
@@ -262,6 +281,21 @@ class LocalCluster:
         """kill -9 of the process itself."""
         if member.pid:
             os.kill(member.pid, signal.SIGKILL)
+
+    def kill_machine(self, member: Member) -> None:
+        """kill -9 of the process and of everything it started: what a machine's death takes with it."""
+        for pid in (member.pid, *descendants(member.pid)) if member.pid else ():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def pids(self) -> list[int]:
+        """Every process of the cluster now, pods' included."""
+        members = [
+            member for member in (self.master, *self.agents.values()) if member is not None and member.pid
+        ]
+        return [pid for member in members for pid in (member.pid, *descendants(member.pid))]
 
     async def restart(self, member: Member) -> None:
         """Starts a process that is dead and is not restarted by itself."""

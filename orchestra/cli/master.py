@@ -7,8 +7,8 @@ from pathlib import Path
 
 from orchestra.aio.supervisor import Supervisor
 from orchestra.apiserver.server import ApiServer
-from orchestra.base.clock import SystemClock
 from orchestra.base import log as logging
+from orchestra.base.clock import SystemClock
 from orchestra.base.errors import UsageError
 from orchestra.cli.command import Command
 from orchestra.cli.flags import Flag

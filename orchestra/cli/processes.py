@@ -1,4 +1,4 @@
-"""What `master`, `agent` and `up` share as processes: signals that ask for an end, and a parent to live with."""
+"""What `master`, `agent` and `up` share as processes: signals that ask for an end, a parent to live with."""
 
 import asyncio
 import os
