@@ -1,0 +1,89 @@
+"""Patches and client-side apply, worked out on the JSON form: pure but for the words it borrows."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestra.base.errors import BadRequest, invalid
+from orchestra.objects.codec import from_manifest, to_manifest
+from orchestra.objects.kinds import ApiObject, Kind, kind_of
+from orchestra.objects.patches import json_patch, merge_patch, strategic_merge, three_way
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+PATCH_TYPES = ("merge", "json", "strategic")
+
+
+def parse_patch(patch: bytes) -> Any:
+    """The patch as JSON. Raises: BadRequest."""
+    try:
+        return json.loads(patch)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the patch is not JSON: {error}") from error
+
+
+def patched(kind: Kind, old: ApiObject, patch_type: str, patch: Any) -> ApiObject:
+    """The object that the patch makes of `old`.
+
+    Raises: BadRequest for a patch that makes no sense, Invalid for a result that is no object of the kind.
+    """
+    if patch_type == "json":
+        # What a JSON patch tests and replaces is what its author was shown.
+        body = json_patch(to_manifest(old), patch)
+    elif patch_type == "merge":
+        body = merge_patch(to_manifest(old, fill_required=False), patch)
+    elif patch_type == "strategic":
+        body = strategic_merge(kind.message, to_manifest(old, fill_required=False), patch)
+    else:
+        raise BadRequest(f'unknown patch type "{patch_type}": use one of {", ".join(PATCH_TYPES)}')
+    return _object(kind, old.metadata.name, body)
+
+
+def _object(kind: Kind, name: str, body: Any) -> ApiObject:
+    obj, violations = from_manifest(body)
+    if violations:
+        raise invalid(kind.kind, name, violations)
+    if obj is None or kind_of(obj) is not kind:
+        raise BadRequest(f"a patch must not change apiVersion or kind of a {kind.kind}")
+    return obj
+
+
+def applied_form(obj: ApiObject) -> dict[str, Any]:
+    """What the caller of apply says, in JSON, with the record of exactly that in its annotation."""
+    said = to_manifest(obj, fill_required=False)
+    said.pop("status", None)
+    metadata = said.setdefault("metadata", {})
+    for server_only in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):
+        metadata.pop(server_only, None)
+    annotations = metadata.setdefault("annotations", {})
+    annotations.pop(LAST_APPLIED, None)
+    record = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+    annotations[LAST_APPLIED] = record
+    return said
+
+
+def first_applied(obj: ApiObject, said: Mapping[str, Any]) -> ApiObject:
+    """The object to create when there is none: a copy of `obj` with the annotation."""
+    new = type(obj)()
+    new.CopyFrom(obj)
+    new.metadata.annotations[LAST_APPLIED] = said["metadata"]["annotations"][LAST_APPLIED]
+    return new
+
+
+def merged(kind: Kind, current: ApiObject, said: Mapping[str, Any]) -> ApiObject | None:
+    """`current` with what changed between the last apply and this one; None when nothing did.
+
+    Raises: BadRequest, Invalid.
+    """
+    before = current.metadata.annotations.get(LAST_APPLIED, "")
+    try:
+        original = json.loads(before) if before else {}
+    except (ValueError, RecursionError):
+        # Somebody edited the annotation: what was applied before is not known, so nothing is taken away.
+        original = {}
+    if not isinstance(original, dict):
+        original = {}
+    present = to_manifest(current, fill_required=False)
+    patch = three_way(kind.message, original, dict(said), present)
+    if not patch:
+        return None
+    return _object(kind, current.metadata.name, strategic_merge(kind.message, present, patch))
