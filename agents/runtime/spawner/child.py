@@ -1,0 +1,121 @@
+"""What happens between fork and exec: namespaces, volumes, session, limits, then the program.
+
+Runs in the forked child of a process that has one thread, so ordinary Python is safe here.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+
+from collections.abc import Sequence
+from typing import Any
+
+from agents.runtime.spawner import mounts, syscalls, tree
+
+EXIT_NOT_STARTED = 127
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _point_streams(stdout: int, stderr: int) -> None:
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+
+
+def _raise_core_limits() -> None:
+    # What a service expects to find, whatever shell started the agent.
+    with contextlib.suppress(ValueError, OSError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(
+    request: dict[str, Any],
+    *,
+    tag: int,
+    namespaces: Sequence[tuple[int, int]],
+    own_pids: bool,
+    isolated: bool,
+    enter_mounts: int,
+    streams: tuple[int, int],
+    status: int,
+) -> None:
+    """Becomes the container's program. Never returns: a failure is written to `status` as JSON.
+
+    namespaces: (fd, kind) to enter. enter_mounts: a running container's mount namespace to join, or -1.
+    """
+    stage = "prepare"
+    try:
+        _reset_signals()
+        os.setsid()
+        syscalls.set_parent_death_signal(signal.SIGKILL)
+        tree.wear(tag)
+        _point_streams(*streams)
+        stage = "namespaces"
+        for fd, kind in namespaces:
+            syscalls.setns(fd, kind)
+        if enter_mounts >= 0:
+            syscalls.setns(enter_mounts, syscalls.CLONE_NEWNS)
+        elif isolated:
+            syscalls.unshare(syscalls.CLONE_NEWNS)
+            stage = "volumes"
+            wanted = [mounts.Mount(*item) for item in request.get("mounts", ())]
+            mounts.build(wanted, request.get("scratch", ""), own_pids=own_pids)
+        stage = "working directory"
+        where = request.get("cwd") or "/"
+        try:
+            os.chdir(where)
+        except OSError as error:
+            raise OSError(error.errno, f"{where}: {error.strerror}") from None
+        os.umask(0o022)
+        _raise_core_limits()
+        stage = "exec"
+        argv: list[str] = request["argv"]
+        os.execvpe(argv[0], argv, request["env"])
+    except BaseException as error:  # noqa: BLE001 - the parent must hear of anything at all
+        number = error.errno if isinstance(error, OSError) else 0
+        said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        with contextlib.suppress(OSError):
+            os.write(status, json.dumps({"stage": stage, "errno": number or 0, "error": said}).encode())
+    finally:
+        os._exit(EXIT_NOT_STARTED)
+
+
+def hold_pids(status: int) -> None:
+    """Becomes PID 1 of a shared PID namespace: waits, and lets the kernel reap orphans (SIGCHLD ignored)."""
+    try:
+        _reset_signals()
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        syscalls.set_parent_death_signal(signal.SIGKILL)
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.execvpe("sleep", ["orchestra-pause", "2147483647"], {"PATH": os.defpath})
+    except BaseException as error:  # noqa: BLE001 - the parent must hear of anything at all
+        with contextlib.suppress(OSError):
+            os.write(status, f"sleep (coreutils) is needed for shareProcessNamespace: {error}".encode())
+    finally:
+        os._exit(EXIT_NOT_STARTED)
+
+
+def probe_privilege() -> str:
+    """"" when namespaces can be made here, else why not. Runs in a fork of its own."""
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC)
+        syscalls.mount("", "/", "", syscalls.MS_SLAVE | syscalls.MS_REC)
+        syscalls.set_hostname("orchestra-probe")
+    except OSError as error:
+        return str(error.strerror or error)
+    return ""
+
+
