@@ -1,0 +1,138 @@
+"""What a cluster costs when nothing happens."""
+
+import asyncio
+from pathlib import Path
+
+from orchestra.cli.local_cluster import LocalCluster, descendants
+from orchestra.cli.up import follow
+from orchestra.objects.kinds import REPLICA_SET
+from scripts.benchmarks import anchors
+from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.pods import cluster_of, sleepers
+
+SETTLE_SECONDS = 10.0
+WATCHED_SECONDS = 60.0
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory. Units: MB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def disk_bytes(pid: int) -> int:
+    """Bytes the process has sent towards a disk since it started."""
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time used since the start."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def own_processes(cluster: LocalCluster, agent: str) -> list[int]:
+    """The agent and its helpers: descendants that run Python, which pods here do not."""
+    root = cluster.agents[agent].pid
+    return [root, *(pid for pid in descendants(root) if "python" in Path(f"/proc/{pid}/exe").resolve().name)]
+
+
+async def _settled(cluster: LocalCluster) -> None:
+    """Waits until master and agents have written nothing for a while."""
+    members = [member.pid for member in (cluster.master, *cluster.agents.values()) if member is not None]
+    before = -1
+    while (now := sum(disk_bytes(pid) for pid in members)) != before:
+        before = now
+        await asyncio.sleep(SETTLE_SECONDS / 2)
+
+
+async def agent_idle() -> list[Figure]:
+    """Memory and processor of an agent with 20 pods, its helpers included."""
+    async with cluster_of(1) as (cluster, client):
+        await client.create(sleepers("idle", 20))
+        await follow(
+            client,
+            REPLICA_SET,
+            "default",
+            lambda s: any(r.status.readyReplicas >= 20 for r in s.values()),
+            60,
+        )
+        await _settled(cluster)
+        pids = own_processes(cluster, "n1")
+        cpu = sum(cpu_seconds(pid) for pid in pids)
+        await asyncio.sleep(20)
+        used = (sum(cpu_seconds(pid) for pid in pids) - cpu) / 20 * 100
+        memory = sum(resident_mb(pid) for pid in pids)
+    bare = anchors.bare_grpc_mb()
+    return [
+        Figure(
+            "agent_idle_mb",
+            memory,
+            "MB",
+            anchor="bare_grpc_aio_mb",
+            anchor_value=bare,
+            notes={"processes": len(pids)},
+        ),
+        Figure("agent_idle_cpu_pct", used, "%"),
+    ]
+
+
+async def master_idle_mb() -> list[Figure]:
+    """Memory of a master with 1,000 pods on ten simulated agents."""
+    import sys
+
+    async with cluster_of(0) as (cluster, client):
+        simulated = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agents.simulated", "--master", cluster.server, "--count", "10"
+        )
+        try:
+            await client.create(sleepers("many", 1000))
+            await follow(
+                client,
+                REPLICA_SET,
+                "default",
+                lambda s: any(r.status.readyReplicas >= 1000 for r in s.values()),
+                120,
+            )
+            await asyncio.sleep(SETTLE_SECONDS)
+            assert cluster.master is not None
+            memory = resident_mb(cluster.master.pid)
+        finally:
+            simulated.terminate()
+            await simulated.wait()
+    return [
+        Figure(
+            "master_idle_mb",
+            memory,
+            "MB",
+            anchor="bare_grpc_aio_mb",
+            anchor_value=anchors.bare_grpc_mb(),
+            notes={"pods": 1000},
+        )
+    ]
+
+
+async def idle_disk_bytes_min() -> list[Figure]:
+    """Bytes a minute that the master and three agents write with six pods running and nothing happening."""
+    async with cluster_of(3) as (cluster, client):
+        await client.create(sleepers("six", 6))
+        await follow(
+            client, REPLICA_SET, "default", lambda s: any(r.status.readyReplicas >= 6 for r in s.values()), 60
+        )
+        await _settled(cluster)
+        members = [member.pid for member in (cluster.master, *cluster.agents.values()) if member is not None]
+        before = sum(disk_bytes(pid) for pid in members)
+        status = (await client.status()).disk_bytes_written
+        await asyncio.sleep(WATCHED_SECONDS)
+        written = sum(disk_bytes(pid) for pid in members) - before
+        stored = (await client.status()).disk_bytes_written - status
+    minutes = WATCHED_SECONDS / 60
+    return [
+        Figure(
+            "idle_disk_bytes_min",
+            written / minutes,
+            "bytes/min",
+            notes={"store_bytes": stored, "watched_s": int(WATCHED_SECONDS)},
+        )
+    ]

@@ -1,0 +1,163 @@
+"""How fast pods come, and come again: on real agents, and on a thousand simulated ones."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+
+from orchestra.cli.local_cluster import LocalCluster, free_port
+from orchestra.cli.up import follow, wait_for_nodes
+from orchestra.client import Client
+from orchestra.objects.kinds import NODE, POD, REPLICA_SET, ApiObject
+from orchestra.pb import apps, core
+from scripts.benchmarks import anchors
+from scripts.benchmarks.figures import Figure, latency
+
+STARTS = 100
+KILLS = 10
+SIMULATED_AGENTS = 1_000
+SIMULATED_PODS = 5_000
+
+
+@contextlib.asynccontextmanager
+async def cluster_of(agents: int, **settings: object) -> AsyncIterator[tuple[LocalCluster, Client]]:
+    """A cluster with every node Ready, and a client of it."""
+    cluster = LocalCluster(agents, port=free_port(), verbosity=0, report=lambda line: None, **settings)  # type: ignore[arg-type]
+    async with cluster, Client(cluster.server) as client:
+        await wait_for_nodes(client, cluster, lambda line: None)
+        yield cluster, client
+
+
+def sleeper(name: str) -> core.Pod:
+    """A pod that only sleeps."""
+    pod = core.Pod()
+    pod.metadata.name = name
+    pod.metadata.namespace = "default"
+    pod.spec.terminationGracePeriodSeconds = 0
+    pod.spec.containers.add(name="c", command=["sleep", "infinity"])
+    return pod
+
+
+def sleepers(name: str, replicas: int) -> apps.ReplicaSet:
+    """A ReplicaSet of pods that only sleep."""
+    made = apps.ReplicaSet()
+    made.metadata.name = name
+    made.metadata.namespace = "default"
+    made.spec.replicas = replicas
+    made.spec.selector.matchLabels["app"] = name
+    made.spec.template.metadata.labels["app"] = name
+    made.spec.template.spec.CopyFrom(sleeper(name).spec)
+    return made
+
+
+async def pod_start_ms() -> list[Figure]:
+    """One pod at a time on an idle cluster: from the apply call to a watcher seeing Running."""
+    taken: list[float] = []
+    async with cluster_of(1) as (_, client):
+        running: dict[str, asyncio.Future[float]] = {}
+        gone: dict[str, asyncio.Future[None]] = {}
+
+        async def watch() -> None:
+            async for event in client.watch(POD, "default"):
+                if event.obj is None:
+                    continue
+                name = event.obj.metadata.name
+                if event.type == "DELETED":
+                    gone[name].set_result(None)
+                elif event.obj.status.phase == "Running" and name in running and not running[name].done():
+                    running[name].set_result(time.perf_counter())
+
+        watcher = asyncio.create_task(watch())
+        loop = asyncio.get_running_loop()
+        for number in range(STARTS + 3):
+            name = f"start-{number}"
+            running[name], gone[name] = loop.create_future(), loop.create_future()
+            began = time.perf_counter()
+            await client.apply(sleeper(name))
+            async with asyncio.timeout(30):
+                ended = await running[name]
+            if number >= 3:  # The first few warm caches on both sides.
+                taken.append((ended - began) * 1000)
+            await client.delete(POD, "default", name, grace_seconds=0)
+            async with asyncio.timeout(30):
+                await gone[name]
+        watcher.cancel()
+        await asyncio.wait([watcher])
+    return [latency("pod_start_ms", taken, anchor="posix_spawn_ms", anchor_value=anchors.spawn_ms())]
+
+
+async def pods_per_s() -> list[Figure]:
+    """One ReplicaSet of 5,000 pods over a thousand simulated agents: created, bound and Running."""
+    async with cluster_of(0) as (cluster, client):
+        simulated = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "agents.simulated",
+            "--master",
+            cluster.server,
+            "--count",
+            str(SIMULATED_AGENTS),
+        )
+        try:
+            await follow(
+                client, NODE, "", lambda nodes: len(nodes) >= SIMULATED_AGENTS and _all_ready(nodes), 120
+            )
+            began = time.perf_counter()
+            await client.create(sleepers("many", SIMULATED_PODS))
+
+            def all_running(sets: object) -> bool:
+                assert isinstance(sets, dict)
+                return any(found.status.readyReplicas >= SIMULATED_PODS for found in sets.values())
+
+            await follow(client, REPLICA_SET, "default", all_running, 300)
+            took = time.perf_counter() - began
+        finally:
+            simulated.terminate()
+            await simulated.wait()
+    echo = await anchors.grpc_echo_per_s()
+    return [
+        Figure("pods_per_s", SIMULATED_PODS / took, "pods/s", anchor="grpc_echo_per_s", anchor_value=echo,
+               notes={"pods": SIMULATED_PODS, "agents": SIMULATED_AGENTS, "seconds": round(took, 2)})
+    ]  # fmt: skip
+
+
+def _all_ready(nodes: object) -> bool:
+    assert isinstance(nodes, dict)
+    return all(
+        any(c.type == "Ready" and c.status == "True" for c in n.status.conditions) for n in nodes.values()
+    )
+
+
+async def agent_failover_ms() -> list[Figure]:
+    """kill -9 of one of three agents with its pods: until all six replicas are Running on the others."""
+    taken: list[float] = []
+    async with cluster_of(3, keep=False) as (cluster, client):
+        await client.create(sleepers("six", 6))
+        running: list[ApiObject] = []
+
+        def six_running(pods: object) -> bool:
+            assert isinstance(pods, dict)
+            running[:] = [
+                pod
+                for pod in pods.values()
+                if pod.status.phase == "Running" and not pod.metadata.HasField("deletionTimestamp")
+            ]
+            return len(running) >= 6
+
+        for _ in range(KILLS):
+            await follow(client, POD, "default", six_running, 60)
+            victim = running[0].spec.nodeName
+            lost = {pod.metadata.uid for pod in running if pod.spec.nodeName == victim}
+            began = time.perf_counter()
+            cluster.kill_machine(cluster.agents[victim])
+
+            def replaced(pods: object, lost: set[str] = lost) -> bool:
+                assert isinstance(pods, dict)
+                return six_running({key: pod for key, pod in pods.items() if pod.metadata.uid not in lost})
+
+            await follow(client, POD, "default", replaced, 60)
+            taken.append((time.perf_counter() - began) * 1000)
+            await cluster.restart(cluster.agents[victim])
+            await wait_for_nodes(client, cluster, lambda line: None)
+    return [latency("agent_failover_ms", taken)]
