@@ -156,7 +156,7 @@ def requirement(key: str, operator: str, values: Iterable[str] = ()) -> Requirem
 
 
 def _selector(requirements: Iterable[Requirement]) -> Selector:
-    return Selector(tuple(sorted(requirements, key=lambda one: (one.key, one.operator, one.values))))
+    return Selector(tuple(sorted(set(requirements), key=lambda one: (one.key, one.operator, one.values))))
 
 
 def selector_from_map(labels: Mapping[str, str]) -> Selector:
