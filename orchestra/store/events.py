@@ -110,15 +110,18 @@ class EventRecorder:
         """Counts since the start."""
         return replace(self._status, queued=len(self._queue))
 
-    def record(self, obj: ApiObject, type: EventType, reason: str, message: str) -> None:
-        """Tells that something happened to an object. Never blocks, never raises."""
+    def record(self, obj: ApiObject, type: EventType, reason: str, message: str, *, host: str = "") -> None:
+        """Tells that something happened to an object. Never blocks, never raises.
+
+        host: where it happened, if not at the recorder's own.
+        """
         try:
-            self._record(obj, type, reason, message[:MESSAGE_LENGTH_MAX])
+            self._record(obj, type, reason, message[:MESSAGE_LENGTH_MAX], host or self._host)
         except Exception as error:  # noqa: BLE001 - an event must not fail what it tells of
             self._count(failed=1)
             log.error("an event could not be recorded", error, reason=reason)
 
-    def _record(self, obj: ApiObject, type_: str, reason: str, message: str) -> None:
+    def _record(self, obj: ApiObject, type_: str, reason: str, message: str, host: str) -> None:
         clock = self._objects.clock
         now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         metadata = obj.metadata
@@ -134,14 +137,16 @@ class EventRecorder:
             event.count += 1
             event.lastTimestamp.CopyFrom(time_from_ns(wall_ns))
         else:
-            event = self._new_event(obj, type_, reason, message, wall_ns)
+            event = self._new_event(obj, type_, reason, message, host, wall_ns)
         self._known[identity] = _Told(event, now_ns)
         self._known.move_to_end(identity)
         if len(self._known) > KNOWN_BOUND:
             self._known.popitem(last=False)
         self._enqueue(event)
 
-    def _new_event(self, obj: ApiObject, type_: str, reason: str, message: str, wall_ns: int) -> core.Event:
+    def _new_event(
+        self, obj: ApiObject, type_: str, reason: str, message: str, host: str, wall_ns: int
+    ) -> core.Event:
         kind, metadata = kind_of(obj), obj.metadata
         namespace = metadata.namespace or NAMESPACE_DEFAULT
         now = time_from_ns(wall_ns)
@@ -153,11 +158,11 @@ class EventRecorder:
             firstTimestamp=now,
             lastTimestamp=now,
             reportingComponent=self._component,
-            reportingInstance=self._host,
+            reportingInstance=host,
         )
         event.source.component = self._component
-        if self._host:
-            event.source.host = self._host
+        if host:
+            event.source.host = host
         name = f"{metadata.name[:230]}.{self._rng.getrandbits(64):016x}"
         event.metadata.name, event.metadata.namespace = name, namespace
         event.metadata.uid = self._objects.new_uid()
