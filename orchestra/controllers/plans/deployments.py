@@ -5,6 +5,7 @@ Source: Kubernetes' pkg/controller/deployment.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans import revisions, rolling, rollout_status
@@ -38,7 +39,7 @@ class Change:
 class Note:
     """An event to tell of the Deployment."""
 
-    type: str
+    type: Literal["Normal", "Warning"]
     reason: str
     message: str
 

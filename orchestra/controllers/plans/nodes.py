@@ -107,7 +107,8 @@ def disruption(total: int, lost: int) -> Disruption:
 def turns(lost: Mapping[str, int], since_ns: int, interval_ns: int) -> dict[str, int]:
     """When each lost node may be evicted while the cluster is disrupted: one each interval.
 
-    The oldest loss goes first. lost: node names with the time of their loss. The first one waits an interval too, in case they return.
+    The oldest loss goes first, and it waits an interval too, in case they all return.
+    lost: node names with the time of their loss.
     """
     ordered = sorted(lost, key=lambda name: (lost[name], name))
     return {name: since_ns + (turn + 1) * interval_ns for turn, name in enumerate(ordered)}

@@ -1,0 +1,255 @@
+"""The node lifecycle controller: hears of a closed stream at once and acts on it.
+
+Node objects are written when something about them changes, never because time passed.
+"""
+
+from functools import partial
+
+from orchestra.aio.workqueue import WorkQueue
+from orchestra.base.clock import Clock
+from orchestra.base.log import get_logger
+from orchestra.controllers.liveness import Liveness
+from orchestra.controllers.plans import nodes as plans
+from orchestra.controllers.plans import pods as podq
+from orchestra.controllers.plans.nodes import Disruption, Eviction, NodeObserved, NodePlan, Session
+from orchestra.controllers.runner import DONE, Outcome, OwnWrites, Recorder, all_of, unless_gone, until
+from orchestra.controllers.settings import ControllerSettings
+from orchestra.objects.kinds import NODE, POD, ApiObject
+from orchestra.objects.times import time_from_ns
+from orchestra.pb import core, meta
+from orchestra.store.informer import BY_NODE, Informer, Informers
+from orchestra.store.objects import ObjectStore
+
+log = get_logger("controllers.node")
+
+NS_PER_MS = 1_000_000
+
+
+class NodesReconciler:
+    """Keeps every node's Ready condition and taints, and evicts the pods of those that are lost."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        informers: Informers,
+        liveness: Liveness,
+        recorder: Recorder,
+        clock: Clock,
+        settings: ControllerSettings,
+    ) -> None:
+        self.queue: WorkQueue[str] = WorkQueue(retry_limit_ms=1000)
+        self._objects = objects
+        self._liveness = liveness
+        self._recorder = recorder
+        self._clock = clock
+        self._settings = settings
+        self._started_ns = clock.monotonic_ns()
+        self._writes: OwnWrites[str] = OwnWrites()
+        self._nodes: Informer = informers.of(NODE)
+        self._pods: Informer = informers.of(POD)
+        self._disruption = Disruption.NONE
+        self._disrupted_since_ns = 0
+        self._turns: dict[str, int] = {}
+        # Since when NoExecute taints are known: node → (key, value) → monotonic time.
+        self._taints_seen: dict[str, dict[tuple[str, str], int]] = {}
+        self._nodes.subscribe(self._node_changed)
+        self._pods.subscribe(self._pod_changed)
+        liveness.subscribe(self._liveness_changed)
+
+    @property
+    def informers(self) -> tuple[Informer, ...]:
+        """The caches that must be whole before work begins."""
+        return self._nodes, self._pods
+
+    @property
+    def disruption(self) -> Disruption:
+        """How much of the cluster is lost, as last judged."""
+        return self._disruption
+
+    def all_keys(self) -> list[str]:
+        """Every node."""
+        return [node.metadata.name for node in self._nodes.list()]
+
+    def _node_changed(self, old: core.Node | None, new: core.Node | None) -> None:
+        if new is not None:
+            self.queue.add(new.metadata.name)
+        elif old is not None:
+            self._taints_seen.pop(old.metadata.name, None)
+            self._liveness.forget(old.metadata.name)
+            # One node less: whether most are lost may have another answer now.
+            for name in self.all_keys():
+                self.queue.add(name)
+
+    def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        """A pod that a lost or tainted node still gets, or that its agent's last word made ready again."""
+        if new is None or not new.spec.nodeName:
+            return
+        node = self._nodes.get("", new.spec.nodeName)
+        state = self._liveness.state(new.spec.nodeName)
+        tainted = node is not None and any(t.effect == plans.NO_EXECUTE for t in node.spec.taints)
+        if tainted or (state is not None and not state.connected):
+            self.queue.add(new.spec.nodeName)
+
+    def _liveness_changed(self, node: str) -> None:
+        self.queue.add(node)
+
+    async def reconcile(self, key: str) -> Outcome:
+        """One look at one node."""
+        await self._writes.seen(key, self._nodes, self._pods)
+        node = self._nodes.get("", key)
+        if node is None:
+            return DONE
+        now_ns = self._clock.monotonic_ns()
+        self._judge_disruption(now_ns)
+        session, at_ns = self._session(key, now_ns)
+        observed = NodeObserved(
+            node=node,
+            session=session,
+            pods=self._pods.by_index(BY_NODE, key),
+            eviction_grace_ns=self._settings.node_eviction_grace_ms * NS_PER_MS,
+            disruption=self._disruption,
+            lost_at_ns=at_ns or 0,
+            judge_at_ns=at_ns if session in (Session.AWAITED, Session.RESTARTING) else None,
+            evict_not_before_ns=self._turns.get(key, 0),
+            taints_seen_ns=self._note_taints(node, now_ns),
+        )
+        plan = plans.plan(observed, now_ns, self._clock.wall_ns())
+        await self._carry_out(key, node, plan)
+        return until(plan.requeue_at_ns, now_ns)
+
+    def _session(self, name: str, now_ns: int) -> tuple[Session, int | None]:
+        """How the node's agent stands, with the time of its loss or when it is to be judged."""
+        state = self._liveness.state(name)
+        if state is None:
+            judge_ns = self._started_ns + self._settings.startup_grace_ms * NS_PER_MS
+            return (Session.AWAITED if now_ns < judge_ns else Session.LOST), judge_ns
+        suspect_ns = state.suspect_since_ns()
+        if suspect_ns is None:
+            return Session.OPEN, None
+        return (Session.RESTARTING if now_ns < suspect_ns else Session.LOST), suspect_ns
+
+    def _judge_disruption(self, now_ns: int) -> None:
+        """Counts the lost nodes; when the judgement changes every lost node is looked at again."""
+        names = self.all_keys()
+        lost: dict[str, int] = {}
+        for name in names:
+            session, at_ns = self._session(name, now_ns)
+            if session is Session.LOST and at_ns is not None:
+                lost[name] = at_ns
+        before, self._disruption = self._disruption, plans.disruption(len(names), len(lost))
+        if self._disruption is Disruption.NONE:
+            self._turns = {}
+        else:
+            if before is Disruption.NONE:
+                self._disrupted_since_ns = now_ns
+            interval_ns = self._settings.disrupted_eviction_interval_ms * NS_PER_MS
+            self._turns = plans.turns(lost, self._disrupted_since_ns, interval_ns)
+        if before is self._disruption:
+            return
+        log.warning("disruption", state=self._disruption.value, lost=len(lost), nodes=len(names))
+        for name in lost:
+            self.queue.add(name)
+            node = self._nodes.get("", name)
+            if node is None or before is not Disruption.NONE:
+                continue
+            said = (
+                f"{len(lost)} of {len(names)} nodes were lost at once: the fault may be the master's own, "
+                f"so eviction is slowed to one node every {interval_ns // NS_PER_MS} ms"
+            )
+            self._recorder.record(node, "Warning", "EvictionSlowed", said)
+
+    def _note_taints(self, node: core.Node, now_ns: int) -> dict[tuple[str, str], int]:
+        before = self._taints_seen.get(node.metadata.name, {})
+        seen = {
+            (taint.key, taint.value): before.get((taint.key, taint.value), now_ns)
+            for taint in node.spec.taints
+            if taint.effect == plans.NO_EXECUTE
+        }
+        self._taints_seen[node.metadata.name] = seen
+        return seen
+
+    async def _carry_out(self, key: str, node: core.Node, plan: NodePlan) -> None:
+        """Pods first: traffic must leave a lost node before anything else."""
+        await all_of([partial(self._make_unready, key, pod) for pod in plan.unready])
+        if plan.condition is not None:
+            await self._write_condition(key, node, plan.condition)
+        if plan.taints is not None:
+            await self._write_taints(key, node, plan.taints)
+        await all_of([partial(self._evict, key, eviction) for eviction in plan.evict])
+
+    async def _write_condition(self, key: str, node: core.Node, condition: core.NodeCondition) -> None:
+        before = plans.ready_condition(node)
+
+        def change(live: core.Node) -> bool:
+            for found in live.status.conditions:
+                if found.type == condition.type:
+                    found.CopyFrom(condition)
+                    return True
+            live.status.conditions.append(condition)
+            return True
+
+        written = await unless_gone(
+            self._objects.mutate(NODE, "", key, change, subresource="status", uid=node.metadata.uid)
+        )
+        if written is None:
+            return
+        self._writes.wrote(key, NODE, written)
+        if before is None or before.status != condition.status:
+            ready = condition.status == "True"
+            if not ready:
+                log.warning("node is not ready", node=key, reason=condition.reason)
+            reason = "NodeReady" if ready else "NodeNotReady"
+            self._recorder.record(node, "Normal", reason, f"Node {key} status is now: {reason}")
+
+    async def _write_taints(self, key: str, node: core.Node, taints: tuple[core.Taint, ...]) -> None:
+        own = (plans.NOT_READY_TAINT, plans.UNREACHABLE_TAINT, plans.UNSCHEDULABLE_TAINT)
+
+        def change(live: core.Node) -> bool:
+            others = [taint for taint in live.spec.taints if taint.key not in own]
+            del live.spec.taints[:]
+            live.spec.taints.extend([*others, *(taint for taint in taints if taint.key in own)])
+            return True
+
+        written = await unless_gone(self._objects.mutate(NODE, "", key, change, uid=node.metadata.uid))
+        if written is not None:
+            self._writes.wrote(key, NODE, written)
+
+    async def _make_unready(self, key: str, pod: core.Pod) -> None:
+        """Nobody can vouch for the pod: its endpoints are to be dropped at once."""
+
+        def change(live: core.Pod) -> bool:
+            ready = podq.condition(live, "Ready")
+            if ready is None or ready.status != "True":
+                return False
+            ready.status = "False"
+            ready.reason = "NodeNotReady"
+            ready.message = f"node {key} is not ready"
+            ready.lastTransitionTime.CopyFrom(time_from_ns(self._clock.wall_ns()))
+            return True
+
+        written: ApiObject | None = await unless_gone(
+            self._objects.mutate(
+                POD,
+                pod.metadata.namespace,
+                pod.metadata.name,
+                change,
+                subresource="status",
+                uid=pod.metadata.uid,
+            )
+        )
+        if written is not None:
+            self._writes.wrote(key, POD, written)
+
+    async def _evict(self, key: str, eviction: Eviction) -> None:
+        pod = eviction.pod
+        options = meta.DeleteOptions(preconditions=meta.Preconditions(uid=pod.metadata.uid))
+        if eviction.force:
+            options.gracePeriodSeconds = 0
+        gone = await unless_gone(
+            self._objects.delete(POD, pod.metadata.namespace, pod.metadata.name, options)
+        )
+        if gone is None:
+            return
+        self._writes.wrote(key, POD, gone[0])
+        said = f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}"
+        self._recorder.record(pod, "Normal", "TaintManagerEviction", said)

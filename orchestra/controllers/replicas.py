@@ -1,0 +1,206 @@
+"""The ReplicaSet and ReplicationController controllers: one reconciler, two kinds."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Literal
+
+from orchestra.aio.workqueue import WorkQueue
+from orchestra.base.clock import Clock
+from orchestra.base.errors import ApiError, Conflict, Forbidden, NotFound
+from orchestra.controllers.plans import pods as podq
+from orchestra.controllers.plans import replicas as plans
+from orchestra.controllers.plans.replicas import ReplicaFailure, ReplicasObserved
+from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, Recorder, all_of, unless_gone, until
+from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject, Kind
+from orchestra.objects.lifecycle import copy_of
+from orchestra.pb import core, meta
+from orchestra.store.informer import BY_CONTROLLER, Informer, Informers
+from orchestra.store.objects import ObjectStore
+
+# The index of pods and replica sets that nobody controls, by namespace.
+ORPHANS = "orphans"
+
+
+def orphan_namespace(obj: ApiObject) -> Iterable[str]:
+    """The namespace of an object without a controller, nothing for one that has one."""
+    return () if podq.controller_of(obj.metadata) else (obj.metadata.namespace,)
+
+
+class ReplicasReconciler:
+    """Keeps the wanted number of pods for every object of one kind."""
+
+    def __init__(
+        self, kind: Kind, objects: ObjectStore, informers: Informers, recorder: Recorder, clock: Clock
+    ) -> None:
+        self.kind = kind
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self._objects = objects
+        self._recorder = recorder
+        self._clock = clock
+        self._writes: OwnWrites[Key] = OwnWrites()
+        self._owners: Informer = informers.of(kind)
+        self._pods: Informer = informers.of(POD)
+        self._pods.add_index(ORPHANS, orphan_namespace)
+        self._owners.subscribe(self._owner_changed)
+        self._pods.subscribe(self._pod_changed)
+
+    @property
+    def informers(self) -> tuple[Informer, ...]:
+        """The caches that must be whole before work begins."""
+        return self._owners, self._pods
+
+    def all_keys(self) -> list[Key]:
+        """Every object of the kind."""
+        return [(o.metadata.namespace, o.metadata.name) for o in self._owners.list()]
+
+    def _owner_changed(self, old: ApiObject | None, new: ApiObject | None) -> None:
+        changed = new if new is not None else old
+        if changed is not None:
+            self.queue.add((changed.metadata.namespace, changed.metadata.name))
+
+    def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        for pod in (old, new):
+            if pod is None:
+                continue
+            controller = podq.controller_of(pod.metadata)
+            if controller is not None:
+                if controller.kind == self.kind.kind:
+                    self.queue.add((pod.metadata.namespace, controller.name))
+            elif pod is new and (old is None or old.metadata != pod.metadata):
+                self._orphan_changed(pod)
+
+    def _orphan_changed(self, pod: core.Pod) -> None:
+        for owner in self._owners.list(pod.metadata.namespace):
+            if plans.selector_of(owner).matches(pod.metadata.labels):
+                self.queue.add((owner.metadata.namespace, owner.metadata.name))
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """One look at one object."""
+        await self._writes.seen(key, self._owners, self._pods)
+        owner = self._owners.get(*key)
+        if owner is None:
+            return DONE
+        now_ns = self._clock.wall_ns()
+        pods = self._pods.by_index(BY_CONTROLLER, owner.metadata.uid)
+        if not owner.metadata.HasField("deletionTimestamp"):
+            pods = pods + self._pods.by_index(ORPHANS, key[0])
+        plan = plans.plan(ReplicasObserved(owner, pods, self._related(owner)), now_ns)
+        failure: ReplicaFailure | None = None
+        problem: ApiError | None = None
+        await self._claim(key, owner, plan)
+        try:
+            await self._delete(key, owner, plan.delete)
+            await self._create(key, owner, plan.create)
+        except Forbidden as error:
+            if not self._is_ending(error):
+                problem, failure = error, ReplicaFailure("FailedCreate", str(error))
+        except ApiError as error:
+            problem = error
+            failure = ReplicaFailure("FailedCreate" if plan.create else "FailedDelete", str(error))
+        await self._write_status(key, owner, plan, failure)
+        if problem is not None:
+            raise problem
+        more = plan.create == plans.BURST_MAX or len(plan.delete) == plans.BURST_MAX
+        return Outcome(0) if more else until(plan.requeue_at_ns, now_ns)
+
+    @staticmethod
+    def _is_ending(error: Forbidden) -> bool:
+        return "being terminated" in error.message
+
+    def _related(self, owner: ApiObject) -> dict[str, int] | None:
+        """Active pods by node of all sets of the same Deployment; None where there is no such."""
+        controller = podq.controller_of(owner.metadata)
+        if self.kind is not REPLICA_SET or controller is None or controller.kind != DEPLOYMENT.kind:
+            return None
+        related: list[core.Pod] = []
+        for sibling in self._owners.by_index(BY_CONTROLLER, controller.uid):
+            related += self._pods.by_index(BY_CONTROLLER, sibling.metadata.uid)
+        return plans.count_by_node([pod for pod in related if podq.is_active(pod)])
+
+    async def _claim(self, key: Key, owner: ApiObject, plan: plans.ReplicasPlan) -> None:
+        """Adopts and releases. An owner about to go must not adopt, so it is read anew before."""
+        if plan.adopt:
+            live = await self._objects.get(self.kind, *key)
+            if live.metadata.uid != owner.metadata.uid or live.metadata.HasField("deletionTimestamp"):
+                raise Conflict(f'{self.kind.resource} "{key[1]}" has changed since it was read')
+        for pod in plan.adopt:
+            written = await self._objects.mutate(
+                POD,
+                key[0],
+                pod.metadata.name,
+                lambda live: plans.adopted(live, owner),
+                uid=pod.metadata.uid,
+            )
+            controller = podq.controller_of(written.metadata)
+            if controller is None or controller.uid != owner.metadata.uid:
+                raise Conflict(f'pods "{pod.metadata.name}" has been adopted by another controller')
+            self._writes.wrote(key, POD, written)
+        for pod in plan.release:
+            written = await unless_gone(
+                self._objects.mutate(
+                    POD,
+                    key[0],
+                    pod.metadata.name,
+                    lambda live: plans.released(live.metadata, owner.metadata.uid),
+                    uid=pod.metadata.uid,
+                )
+            )
+            if written is not None:
+                self._writes.wrote(key, POD, written)
+
+    async def _create(self, key: Key, owner: ApiObject, count: int) -> None:
+        """In batches of 1, 2, 4, …: what would fail for all fails once."""
+        pod = plans.new_pod(owner)
+        batch = 1
+        while count > 0:
+            batch = min(batch, count)
+            made = await asyncio.gather(
+                *(self._objects.create(pod) for _ in range(batch)), return_exceptions=True
+            )
+            failed: BaseException | None = None
+            for result in made:
+                if isinstance(result, BaseException):
+                    failed = failed or result
+                    continue
+                self._writes.wrote(key, POD, result)
+                self._tell(owner, "Normal", "SuccessfulCreate", f"Created pod: {result.metadata.name}")
+            if failed is not None:
+                if not (isinstance(failed, Forbidden) and self._is_ending(failed)):
+                    self._tell(owner, "Warning", "FailedCreate", f"Error creating: {failed}")
+                raise failed
+            count -= batch
+            batch *= 2
+
+    async def _delete(self, key: Key, owner: ApiObject, pods: Sequence[core.Pod]) -> None:
+        async def delete(pod: core.Pod) -> None:
+            options = meta.DeleteOptions(preconditions=meta.Preconditions(uid=pod.metadata.uid))
+            name = pod.metadata.name
+            try:
+                gone = await unless_gone(self._objects.delete(POD, key[0], name, options))
+            except ApiError as error:
+                self._tell(owner, "Warning", "FailedDelete", f"Error deleting: {error}")
+                raise
+            if gone is not None:
+                self._writes.wrote(key, POD, gone[0])
+                self._tell(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
+
+        await all_of([partial(delete, pod) for pod in pods])
+
+    async def _write_status(
+        self, key: Key, owner: ApiObject, plan: plans.ReplicasPlan, failure: ReplicaFailure | None
+    ) -> None:
+        now_ns = self._clock.wall_ns()
+        status = plans.status(owner, plan.active, plan.terminating, failure, now_ns)
+        if status == owner.status:
+            return
+        new = copy_of(owner)
+        new.status.CopyFrom(status)
+        try:
+            written = await self._objects.update(new, subresource="status")
+        except NotFound:
+            return
+        self._writes.wrote(key, self.kind, written)
+
+    def _tell(self, owner: ApiObject, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        self._recorder.record(owner, type_, reason, message)

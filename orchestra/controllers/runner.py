@@ -1,0 +1,180 @@
+"""What every controller runs on: a queue of names, workers, and one place that answers every outcome."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+from orchestra.aio.mailbox import MailboxClosed
+from orchestra.aio.workqueue import WorkQueue
+from orchestra.base.clock import NS_PER_SECOND
+from orchestra.base.errors import ApiError, Conflict, NotFound, PreconditionFailed, Unavailable
+from orchestra.base.log import get_logger
+from orchestra.objects.kinds import ApiObject, Kind
+from orchestra.store.informer import Informer
+
+log = get_logger("controllers")
+
+K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
+T = TypeVar("T")
+
+# The name of an object: namespace ("" for kinds without one) and name.
+Key = tuple[str, str]
+
+RETRY_LIMIT_MS = 30_000
+WRITES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reconcile ended. requeue_after_ns: look again after that long, None: when something changes."""
+
+    requeue_after_ns: int | None = None
+
+
+DONE = Outcome()
+
+
+def until(at_ns: int | None, now_ns: int) -> Outcome:
+    """DONE, or with a time: look again then. Both readings of one clock."""
+    return DONE if at_ns is None else Outcome(max(0, at_ns - now_ns))
+
+
+class Reconciler(Protocol[K_contra]):
+    """The acting half of a controller. Level-based: it gets a name, never an event."""
+
+    async def reconcile(self, key: K_contra) -> Outcome:
+        """Brings what the key names nearer to what was asked for. What it raises is retried with back-off."""
+        ...
+
+
+class Recorder(Protocol):
+    """Tells people what was done (store.events.EventRecorder)."""
+
+    def record(self, obj: ApiObject, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Neither blocks nor raises."""
+        ...
+
+
+class Controller(Generic[K]):
+    """Ties a queue of keys to workers.
+
+    The queue outlives a crash of the workers; on each start every key that `all_keys` names is looked at.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler[K],
+        queue: WorkQueue[K],
+        *,
+        workers: int = 2,
+        all_keys: Callable[[], Iterable[K]] = tuple,
+        synced: Sequence[Informer] = (),
+    ) -> None:
+        self.name = name
+        self.queue = queue
+        self.errors = 0
+        self._reconciler = reconciler
+        self._workers = workers
+        self._all_keys = all_keys
+        self._synced = synced
+
+    async def run(self) -> None:
+        """Works until cancelled, once the caches it reads are whole."""
+        for informer in self._synced:
+            await informer.synced.wait()
+        for key in self._all_keys():
+            self.queue.add(key)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except MailboxClosed:
+                return
+            try:
+                await self._one(key)
+            finally:
+                self.queue.done(key)
+
+    async def _one(self, key: K) -> None:
+        """Reconciles one key and answers however that ends."""
+        try:
+            outcome = await self._reconciler.reconcile(key)
+        except (Conflict, PreconditionFailed, NotFound) as error:
+            # Somebody was first: what was decided is out of date, and the cache will soon say so.
+            wait = self.queue.retry(key)
+            log.debug("out of date, looking again", controller=self.name, key=key, why=error, wait=wait)
+        except Unavailable as error:
+            wait = self.queue.retry(key)
+            log.warning("cannot work now", controller=self.name, key=key, why=error, wait=wait)
+        except ApiError as error:
+            self.errors += 1
+            wait = self.queue.retry(key)
+            log.warning("reconcile failed", controller=self.name, key=key, why=error, wait=wait)
+        except Exception as error:  # noqa: BLE001 - one key's defect must not stop the work on the others
+            self.errors += 1
+            wait = self.queue.retry(key)
+            log.error("reconcile failed", error, controller=self.name, key=key, wait=wait)
+        else:
+            self.queue.forget(key)
+            if outcome.requeue_after_ns is not None:
+                self.queue.add_after(key, outcome.requeue_after_ns / NS_PER_SECOND)
+
+
+class OwnWrites(Generic[K]):
+    """Remembers how far a cache must have come before a key is looked at again.
+
+    So that a reconcile always sees what the one before it wrote, and never makes or deletes twice.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[K, dict[Kind, int]] = {}
+
+    def wrote(self, key: K, kind: Kind, obj: ApiObject) -> None:
+        """Notes a write for a key; obj is what the store answered."""
+        newest = self._newest.setdefault(key, {})
+        newest[kind] = max(newest.get(kind, 0), int(obj.metadata.resourceVersion or 0))
+
+    async def seen(self, key: K, *informers: Informer) -> None:
+        """Returns once the caches show everything that was written for the key.
+
+        Raises: DeadlineExceeded; the key is then retried, never worked on with a stale cache.
+        """
+        newest = self._newest.get(key)
+        if not newest:
+            return
+        for informer in informers:
+            await informer.wait_revision(newest.get(informer.kind, 0))
+        self._newest.pop(key, None)
+
+
+async def all_of(acts: Iterable[Callable[[], Awaitable[T]]], limit: int = WRITES_AT_ONCE) -> list[T]:
+    """Does everything, `limit` at a time; after the first failure no further ones are begun.
+
+    Raises: the first failure, once what was begun has ended.
+    """
+    waiting = list(acts)
+    done: list[T] = []
+    for start in range(0, len(waiting), limit):
+        ended = await asyncio.gather(
+            *(act() for act in waiting[start : start + limit]), return_exceptions=True
+        )
+        for result in ended:
+            if isinstance(result, BaseException):
+                raise result
+            done.append(result)
+    return done
+
+
+async def unless_gone(act: Awaitable[T]) -> T | None:
+    """The result, None when the object is no longer there or is another one by now."""
+    try:
+        return await act
+    except (NotFound, PreconditionFailed):
+        return None
