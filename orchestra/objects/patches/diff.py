@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from orchestra.objects.codec.schema import Field, Schema, schema_of
-from orchestra.objects.patches.strategic import DELETE_FROM, PATCH, RETAIN_KEYS, SET_ORDER
+from orchestra.objects.patches.strategic import DELETE_FROM, PATCH, RETAIN_KEYS, SET_ORDER, plain_copy
 from orchestra.objects.patches.values import check, clone, identity, same
 
 
@@ -42,8 +42,9 @@ def _diff_objects(
             if there is not None:
                 patch[key] = None
         elif there is None:
-            if not _means_nothing(field, wanted):
-                patch[key] = clone(wanted)
+            value = plain_copy(wanted)
+            if not _means_nothing(field, wanted, value):
+                patch[key] = value
         elif isinstance(wanted, dict) and isinstance(there, dict):
             _diff_values(field, patch, key, _object(original.get(key)), wanted, there)
         elif isinstance(wanted, list) and isinstance(there, list):
@@ -57,9 +58,11 @@ def _diff_objects(
     return patch
 
 
-def _means_nothing(field: Field | None, wanted: Any) -> bool:
-    """Empty lists and maps do not differ from unset ones; an empty message does."""
-    return field is not None and not wanted and (field.many or field.mapping)
+def _means_nothing(field: Field | None, wanted: Any, value: Any) -> bool:
+    """Empty lists and maps are the same as unset ones; an empty message only if it had but nulls."""
+    if not isinstance(value, list | dict) or value:
+        return False
+    return bool(wanted) or (field is not None and (field.many or field.mapping))
 
 
 def _diff_values(
@@ -71,8 +74,9 @@ def _diff_values(
     there: dict[str, Any],
 ) -> None:
     if field is not None and field.replace:
-        if not same(wanted, there):
-            patch[key] = clone(wanted)
+        value = plain_copy(wanted)
+        if not same(value, there):
+            patch[key] = value
         return
     schema = field.schema if field is not None else None
     changes = _diff_objects(schema, original, wanted, there)
@@ -98,8 +102,10 @@ def _diff_lists(
         _diff_items(field, patch, key, original, wanted, there)
     elif field is not None and field.merge_set:
         _diff_sets(patch, key, original, wanted, there)
-    elif not same(wanted, there):
-        patch[key] = clone(wanted)
+    else:
+        value = plain_copy(wanted)
+        if not same(value, there):
+            patch[key] = value
 
 
 def _diff_sets(
@@ -125,14 +131,15 @@ def _diff_items(
     by_key = field.merge_key
     mine, theirs = _by_identity(by_key, wanted), _by_identity(by_key, there)
     if mine is None or theirs is None:
-        if not same(wanted, there):
-            patch[key] = [{PATCH: "replace"}, *clone(wanted)]
+        values = plain_copy(wanted)
+        if not same(values, there):
+            patch[key] = [{PATCH: "replace"}, *values]
         return
     before = _by_identity(by_key, original) or {}
     changes: list[dict[str, Any]] = []
     for one, item in mine.items():
         if one not in theirs:
-            changes.append(clone(item))
+            changes.append(plain_copy(item))
             continue
         change = _diff_objects(field.schema, before.get(one, {}), item, theirs[one])
         if change:

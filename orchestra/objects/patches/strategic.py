@@ -37,7 +37,7 @@ def _merge_object(
     if directive == "delete":
         return {}
     if directive == "replace":
-        plain: dict[str, Any] = _plain({key: patch[key] for key in patch if key != PATCH})
+        plain: dict[str, Any] = plain_copy({key: patch[key] for key in patch if key != PATCH})
         return plain
     if directive is not None:
         raise BadRequest(f'{_at(path, PATCH)}: expected "replace" or "delete"')
@@ -87,7 +87,7 @@ def _retain_keys(merged: dict[str, Any], patch: dict[str, Any], path: str) -> No
 
 def _merge_value(field: Field | None, target: Any, patch: dict[str, Any], path: str) -> dict[str, Any]:
     if not isinstance(target, dict) or (field is not None and field.replace):
-        plain: dict[str, Any] = _plain(patch)
+        plain: dict[str, Any] = plain_copy(patch)
         return plain
     schema = field.schema if field is not None and not field.many else None
     return _merge_object(schema, target, patch, path)
@@ -96,7 +96,7 @@ def _merge_value(field: Field | None, target: Any, patch: dict[str, Any], path: 
 def _merge_list(field: Field | None, target: Any, patch: list[Any], path: str) -> list[Any]:
     """The merged list in Kubernetes' order, nothing shared with either."""
     if not isinstance(target, list):
-        return [_plain(item) for item in patch if not _speaks(item)]
+        return [plain_copy(item) for item in patch if not _speaks(item)]
     if field is not None and field.merge_key:
         return _merge_items(field, target, patch, path)
     if field is not None and field.merge_set:
@@ -110,7 +110,7 @@ def _merge_list(field: Field | None, target: Any, patch: list[Any], path: str) -
 def _merge_items(field: Field, current: list[Any], patch: list[Any], path: str) -> list[Any]:
     replaced, deleted, changes = _sort_out(field.merge_key, patch, path)
     if replaced:
-        return [_plain(item) for item in changes]
+        return [plain_copy(item) for item in changes]
     ident = _ident(field.merge_key)
     wanted = _places(map(ident, changes))
     merged = [item for item in current if ident(item) not in deleted]
@@ -119,7 +119,7 @@ def _merge_items(field: Field, current: list[Any], patch: list[Any], path: str) 
     for item in changes:
         at = index.setdefault(ident(item), len(merged))
         if at == len(merged):
-            merged.append(_plain(item))
+            merged.append(plain_copy(item))
         else:
             base = merged[at] if isinstance(merged[at], dict) else {}
             merged[at] = _merge_object(field.schema, base, item, f"{path}[{at}]")
@@ -256,16 +256,18 @@ def _places(identities: Iterable[Hashable]) -> dict[Hashable, int]:
     return places
 
 
-def _plain(value: Any) -> Any:
+def plain_copy(value: Any) -> Any:
     """A copy of a patch's value for where there is nothing to merge with: no directives, no nulls."""
     if isinstance(value, dict):
         if value.get(PATCH) == "delete":
             return {}
         return {
-            key: _plain(item) for key, item in value.items() if item is not None and not _is_directive(key)
+            key: plain_copy(item)
+            for key, item in value.items()
+            if item is not None and not _is_directive(key)
         }
     if isinstance(value, list):
-        return [_plain(item) for item in value if not _speaks(item)]
+        return [plain_copy(item) for item in value if not _speaks(item)]
     return value
 
 
