@@ -5,6 +5,7 @@ A refused command changes nothing but the applied index.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
 from operator import attrgetter, eq, gt, lt, ne
 
 from orchestra.mvcc.checks import check_lease_ttl
@@ -308,15 +309,12 @@ class Machine:
 
     # The snapshot's side (orchestra.mvcc.snapshot encodes it).
 
-    def base(self) -> list[KeyValue]:
-        """The keys as they stood before the history begins, ascending."""
+    def base(self) -> Iterator[KeyValue]:
+        """The keys as they stood before the history begins, ascending; whatever happens after the call."""
         was = self.history.replaced_since(0, b"\0", b"\0")
-        kvs = [kv for kv in map(self._current.__getitem__, self._keys) if kv.key not in was]
-        before = [kv for kv in was.values() if kv]
-        if before:
-            kvs += before
-            kvs.sort(key=_key_of)
-        return kvs
+        before = sorted((kv for kv in was.values() if kv), key=_key_of)
+        keys, current = list(self._keys), self._current.copy()
+        return merge((current[key] for key in keys if key not in was), before, key=_key_of)
 
     @classmethod
     def rebuilt(

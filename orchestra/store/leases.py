@@ -2,7 +2,7 @@
 
 One owner at a time (the one member, or the leader). Between writes it sleeps until the next deadline; it
 writes when a lease ends, never because time passed. What is left of long leases goes along with writes that
-happen anyway (an expiry, a snapshot, an orderly stop), so that a restart gives them no more than they had.
+happen anyway (an expiry, an orderly stop), so that a restart gives them little more than they had.
 """
 
 import asyncio

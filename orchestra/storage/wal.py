@@ -1,0 +1,268 @@
+"""The write-ahead log: records in segments, safe when `append` returns.
+
+A segment is named by the index of its first record and begins only when all before it is safe, so an
+interrupted write can be found at the end of the last segment and nowhere else: there it is cut and said in
+the log, elsewhere the log refuses to open. What `append` was given is written with one write and one sync.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestra.base.log import get_logger
+from orchestra.storage.disk import NO_SPACE, Disk, File
+from orchestra.storage.errors import Damaged, DiskFailed, DiskFull
+from orchestra.storage.identity import Identity
+from orchestra.storage.records import (
+    HEADER_BYTES,
+    Record,
+    RecordReader,
+    decode_header,
+    encode_header,
+    encode_records,
+)
+
+MAGIC = b"ORCHWAL\n"
+SEGMENT_BYTES = 16 * 1024 * 1024
+ENTRY = 1
+
+_REMEDY = (
+    "The log is not used, so that nothing is made worse: restore the data directory from a backup or a "
+    "snapshot, or move it away to start this member empty"
+)
+
+log = get_logger("storage.wal")
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    first_index: int
+    size: int
+
+
+class Wal:
+    """One log. `replay` first, to its end; then `append`. Not for two threads at once."""
+
+    def __init__(
+        self, disk: Disk, directory: Path, identity: Identity, *, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._identity = identity
+        self._segment_bytes = segment_bytes
+        self._segments: list[_Segment] = []
+        self._file: File | None = None
+        self._failure: str | None = None
+        # The index of the newest record.
+        self.last_index = 0
+        # Bytes of records in the segments there are, and of all appended since the opening.
+        self.appended_bytes = 0
+
+    # Opening.
+
+    def replay(self, after: int) -> Iterator[Record]:
+        """Every record with an index above `after`, having repaired what a crash left behind.
+
+        Raises: Damaged, WrongIdentity, OSError.
+        """
+        self._disk.make_directory(self._directory)
+        self._remove_unfinished()
+        self._segments = [
+            self._opened(name) for name in self._disk.names(self._directory) if _is_segment(name)
+        ]
+        self.last_index = after
+        needed = self._needed(after)
+        if needed and needed[0].first_index > after + 1:
+            raise Damaged(
+                needed[0].path,
+                0,
+                f"the log begins at record {needed[0].first_index}, and what came after {after} is missing",
+                f"{_REMEDY}.",
+            )
+        expected = needed[0].first_index if needed else after + 1
+        for segment in needed:
+            if segment.first_index != expected:
+                raise Damaged(
+                    segment.path,
+                    0,
+                    f"it begins at record {segment.first_index} where {expected} should follow",
+                    f"{_REMEDY}.",
+                )
+            for record in self._records(segment, is_last=segment is needed[-1]):
+                if record.index > after:
+                    self.last_index = record.index
+                    yield record
+                expected = record.index + 1
+        if expected <= after:
+            # The snapshot knows more than the log: what the log has is of no more use.
+            self._discard()
+
+    def _needed(self, after: int) -> list[_Segment]:
+        """The segments that may hold records above `after`, and always the last one."""
+        following = [segment.first_index for segment in self._segments[1:]]
+        skipped = sum(1 for first_index in following if first_index <= after + 1)
+        return self._segments[skipped:]
+
+    def _remove_unfinished(self) -> None:
+        for name in self._disk.names(self._directory):
+            if name.endswith(".tmp"):
+                self._disk.remove(self._directory / name)
+
+    def _opened(self, name: str) -> _Segment:
+        path = self._directory / name
+        header = decode_header(self._disk.read(path, 0, HEADER_BYTES))
+        if header is None:
+            raise Damaged(path, 0, "the head of the file is not whole", f"{_REMEDY}.")
+        self._identity.check(path, header, MAGIC)
+        if header.first_index != int(name.removesuffix(".wal"), 16):
+            raise Damaged(path, 0, "the file does not have the name it was made with", "Rename it back.")
+        return _Segment(path, header.first_index, self._disk.size(path))
+
+    def _records(self, segment: _Segment, is_last: bool) -> Iterator[Record]:
+        reader = RecordReader(self._disk.read(segment.path), HEADER_BYTES, segment.first_index)
+        expected = segment.first_index
+        offset = HEADER_BYTES
+        for record in reader:
+            if record.index != expected:
+                found = f"record {record.index} stands where {expected} should"
+                raise Damaged(segment.path, offset, found, f"{_REMEDY}.")
+            yield record
+            expected, offset = expected + 1, reader.offset
+        fault = reader.fault
+        if fault is None:
+            return
+        if not (is_last and fault.torn):
+            raise Damaged(segment.path, fault.offset, fault.found, f"{_REMEDY}.")
+        file = self._disk.append(segment.path)
+        try:
+            file.truncate(fault.offset)
+            file.sync()
+        finally:
+            file.close()
+        log.warning(
+            "cut a record that was being written when the process or the machine stopped",
+            file=segment.path,
+            offset=fault.offset,
+            bytes=segment.size - fault.offset,
+            found=fault.found,
+        )
+        segment.size = fault.offset
+
+    def _discard(self) -> None:
+        for segment in self._segments:
+            self._disk.remove(segment.path)
+        self._segments = []
+        self._disk.sync_directory(self._directory)
+
+    # Writing.
+
+    def append(self, payloads: Sequence[bytes], type_: int = ENTRY) -> None:
+        """Writes records after the last one; they are safe on return.
+
+        Raises: DiskFull, having kept nothing; DiskFailed, after which the log takes no more.
+        """
+        if self._failure is not None:
+            raise DiskFailed(self._failure)
+        data = encode_records(type_, self.last_index + 1, payloads)
+        segment, file = self._at_end()
+        try:
+            file.write(data)
+        except OSError as error:
+            self._undo(segment, file, error)
+            raise DiskFull(_full(segment.path, error)) from error
+        try:
+            file.sync()
+        except OSError as error:
+            raise self._failed("sync", segment.path, error) from error
+        segment.size += len(data)
+        self.appended_bytes += len(data)
+        self.last_index += len(payloads)
+
+    def _at_end(self) -> tuple[_Segment, File]:
+        """The segment to write to and its file: the last one, or a new one when that is long enough."""
+        if self._segments and self._segments[-1].size < self._segment_bytes:
+            segment = self._segments[-1]
+            if self._file is None:
+                try:
+                    self._file = self._disk.append(segment.path)
+                except OSError as error:
+                    raise self._failed("opening", segment.path, error) from error
+            return segment, self._file
+        return self._begin_segment()
+
+    def _begin_segment(self) -> tuple[_Segment, File]:
+        first_index = self.last_index + 1
+        path = self._directory / f"{first_index:016x}.wal"
+        unfinished = path.with_name(path.name + ".tmp")
+        header = encode_header(self._identity.header(MAGIC, first_index))
+        try:
+            file = self._disk.create(unfinished)
+            try:
+                file.write(header)
+                file.sync()
+                self._disk.rename(unfinished, path)
+                self._disk.sync_directory(self._directory)
+            except OSError:
+                file.close()
+                raise
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise DiskFull(_full(path, error)) from error
+            raise self._failed("making", path, error) from error
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+        self._segments.append(_Segment(path, first_index, len(header)))
+        return self._segments[-1], file
+
+    def _undo(self, segment: _Segment, file: File, error: OSError) -> None:
+        """Takes back a write that failed for want of space. Any other failure is final."""
+        if error.errno not in NO_SPACE:
+            raise self._failed("write", segment.path, error) from error
+        try:
+            file.truncate(segment.size)
+        except OSError as second:
+            raise self._failed("cutting", segment.path, second) from second
+
+    def _failed(self, doing: str, path: Path, error: OSError) -> DiskFailed:
+        self._failure = (
+            f"{path}: {doing} failed ({error.strerror or error}): the disk or its file system has a fault. "
+            "Check it, then start again"
+        )
+        return DiskFailed(self._failure)
+
+    # Bounding.
+
+    def drop_through(self, index: int) -> int:
+        """Removes the segments that hold records up to `index` only; how many. Raises: DiskFailed."""
+        gone = 0
+        try:
+            while len(self._segments) > 1 and self._segments[1].first_index <= index + 1:
+                self._disk.remove(self._segments[0].path)
+                del self._segments[0]
+                gone += 1
+            if gone:
+                self._disk.sync_directory(self._directory)
+        except OSError as error:
+            raise self._failed("removing", self._segments[0].path, error) from error
+        return gone
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(segment.size for segment in self._segments)
+
+    def close(self) -> None:
+        """Closes the file; what was appended is safe already."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _is_segment(name: str) -> bool:
+    return name.endswith(".wal") and len(name) == 20
+
+
+def _full(path: Path, error: OSError) -> str:
+    return f"no space left for {path} ({error.strerror}): writes are refused until there is; reads go on"
