@@ -94,7 +94,7 @@ class _Run:
     def unknown(self, schema: Schema, key: Any, way: _Way) -> None:
         if not isinstance(key, str):
             self.add((way, MapKey(key)), f"expected a field's name, got {shown(key)}: put it in quotes")
-        elif self.strict:
+        elif self.strict and len(self.problems) < PROBLEMS_MAX:
             self.add((way, key), unknown_field(schema, key), UNKNOWN)
 
     def fill_field(self, field: Field, holder: Any, value: Any, way: _Way) -> None:
