@@ -16,6 +16,7 @@ from orchestra.store.encoding import Decoder
 
 # Keys read (and at most decoded) between two turns of the event loop.
 CHUNK_KEYS = 500
+READ_TRIES = 4
 _TOKEN_VERSION = "orchestra/v1"
 
 
@@ -99,8 +100,10 @@ class Lister:
         self._access = access
         self._decoder = decoder
 
-    async def page(self, wanted: Filter, limit: int = 0, continue_: str = "", revision: int = 0) -> Slice:
-        """At most `limit` objects (0: all) from the token on.
+    async def page(
+        self, wanted: Filter, limit: int = 0, continue_: str = "", after: bytes | None = None
+    ) -> Slice:
+        """At most `limit` objects (0: all): from the token on at its revision, or after a key as of now.
 
         Raises: BadRequest for a token that is not one of ours; Expired when its revision is compacted.
         """
@@ -108,18 +111,28 @@ class Lister:
             raise BadRequest(f"limit must not be negative: {limit}")
         wanted.check()
         prefix, end = wanted.keys()
-        start = prefix
-        if continue_:
-            revision, start = read_token(continue_, prefix)
+        start = prefix if after is None else after + b"\0"
+        if not continue_:
+            return await self._read_newest(wanted, prefix, start, end, limit)
+        revision, start = read_token(continue_, prefix)
         try:
             return await self._read(wanted, prefix, start, end, revision, limit)
         except Expired as error:
-            if not continue_:
-                raise
             raise Expired(
                 "The provided continue parameter is too old to display a consistent list result. "
                 "You can start a new list without the continue parameter."
             ) from error
+
+    async def _read_newest(
+        self, wanted: Filter, prefix: bytes, start: bytes, end: bytes, limit: int
+    ) -> Slice:
+        """At one revision, which a long list under many writes may lose to compaction: then a newer one."""
+        for _ in range(READ_TRIES - 1):
+            try:
+                return await self._read(wanted, prefix, start, end, 0, limit)
+            except Expired:
+                continue
+        return await self._read(wanted, prefix, start, end, 0, limit)
 
     async def _read(
         self, wanted: Filter, prefix: bytes, start: bytes, end: bytes, revision: int, limit: int

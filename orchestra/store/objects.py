@@ -7,13 +7,13 @@ from typing import Literal
 
 from orchestra.aio.backoff import Backoff
 from orchestra.base.clock import Clock
-from orchestra.base.errors import AlreadyExists, BadRequest, Conflict, Forbidden, NotFound, not_found
+from orchestra.base.errors import AlreadyExists, BadRequest, Conflict, NotFound, not_found
 from orchestra.mvcc.model import Compare, KeyValue
 from orchestra.objects import lifecycle
-from orchestra.objects.kinds import NAMESPACE, POD, ApiObject, Kind, kind_of
+from orchestra.objects.kinds import POD, ApiObject, Kind, kind_of
 from orchestra.objects.selectors import FieldSelector, Selector
 from orchestra.pb import autoscaling, core, meta
-from orchestra.store import namespaces, patching, scaling
+from orchestra.store import deleting, namespaces, patching, scaling
 from orchestra.store.access import Access
 from orchestra.store.contract import Store
 from orchestra.store.encoding import Decoder, copy_of
@@ -34,8 +34,6 @@ Write = Callable[[KeyValue, ApiObject], Awaitable[Written | Changed]]
 WRITE_TRIES = 64
 # Races lost before a writer begins to wait.
 WRITE_TRIES_AT_ONCE = 3
-COLLECTION_PAGE = 500
-COLLECTION_AT_ONCE = 64
 
 
 class ObjectStore:
@@ -59,13 +57,13 @@ class ObjectStore:
         self.clock = clock
         self._rng = rng or random.Random()
         self._access = Access(store, guards)
-        self._decoder = decoder or Decoder()
-        self._lister = Lister(self._access, self._decoder)
-        self._writer = Writer(self._access, self._decoder, clock, self._rng)
+        self.decoder = decoder or Decoder()
+        self._lister = Lister(self._access, self.decoder)
+        self._writer = Writer(self._access, self.decoder, clock, self._rng)
 
     def guarded(self, guards: Sequence[Compare]) -> "ObjectStore":
         """The same objects (and decoded copies), written under these guards."""
-        return ObjectStore(self.store, clock=self.clock, rng=self._rng, guards=guards, decoder=self._decoder)
+        return ObjectStore(self.store, clock=self.clock, rng=self._rng, guards=guards, decoder=self.decoder)
 
     async def ensure_namespaces(self) -> None:
         """Creates the namespaces that every cluster has."""
@@ -78,7 +76,7 @@ class ObjectStore:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> ApiObject:
         """Raises: NotFound."""
-        return self._decoder.decode(kind, await self._kv(kind, namespace, name))
+        return self.decoder.decode(kind, await self._kv(kind, namespace, name))
 
     async def get_encoded(self, kind: Kind, namespace: str, name: str) -> bytes:
         """The object's bytes, not decoded. Raises: NotFound."""
@@ -140,7 +138,7 @@ class ObjectStore:
         Iterating raises: Expired when what comes next is compacted; Unavailable.
         """
         return ObjectWatch(
-            self._access, self._decoder, Filter(kind, namespace, labels, fields), revision or 0
+            self._access, self.decoder, Filter(kind, namespace, labels, fields), revision or 0
         )
 
     async def create(self, obj: ApiObject, *, dry_run: bool = False, field_manager: str = "") -> ApiObject:
@@ -206,7 +204,7 @@ class ObjectStore:
         for lost in range(WRITE_TRIES):
             if kv is None:
                 raise not_found(kind.resource, name)
-            written = await write(kv, self._decoder.decode(kind, kv))
+            written = await write(kv, self.decoder.decode(kind, kv))
             if isinstance(written, Written):
                 return written
             kv = written.kv
@@ -279,13 +277,8 @@ class ObjectStore:
 
         Raises: NotFound, PreconditionFailed, BadRequest, Forbidden (a namespace that every cluster has).
         """
-        dry_run = _dry_run(options)
-        if kind is NAMESPACE and name in namespaces.KEPT:
-            raise Forbidden(
-                f'namespaces "{name}" is forbidden: this namespace may not be deleted',
-                kind=kind.resource,
-                name=name,
-            )
+        dry_run = deleting.dry_run_asked(options)
+        deleting.check_deletable(kind, name)
 
         async def write(kv: KeyValue, old: ApiObject) -> Written | Changed:
             plan = lifecycle.plan_delete(old, options, self.clock.wall_ns())
@@ -310,32 +303,13 @@ class ObjectStore:
     ) -> int:
         """Deletes what the selectors match; how many there were.
 
-        Bound: COLLECTION_PAGE objects are read, COLLECTION_AT_ONCE deleted at once.
+        Bound: see deleting.delete_matching.
         """
-        count, continue_ = 0, ""
-        while True:
-            page = await self.list(
-                kind, namespace, labels=labels, fields=fields, limit=COLLECTION_PAGE, continue_=continue_
-            )
-            for first in range(0, len(page.items), COLLECTION_AT_ONCE):
-                some = page.items[first : first + COLLECTION_AT_ONCE]
-                ended = await asyncio.gather(
-                    *(self._delete_listed(kind, obj, options) for obj in some), return_exceptions=True
-                )
-                for result in ended:
-                    if isinstance(result, BaseException):
-                        raise result
-                    count += result
-            continue_ = page.continue_
-            if not continue_:
-                return count
 
-    async def _delete_listed(self, kind: Kind, obj: ApiObject, options: meta.DeleteOptions | None) -> bool:
-        try:
+        async def delete(obj: ApiObject) -> None:
             await self.delete(kind, obj.metadata.namespace, obj.metadata.name, options)
-        except NotFound:
-            return False
-        return True
+
+        return await deleting.delete_matching(self._lister, Filter(kind, namespace, labels, fields), delete)
 
     async def bind(self, namespace: str, name: str, uid: str, node_name: str) -> None:
         """Places a pod on a node. Raises: Conflict when it has one, is being deleted, or is another pod."""
@@ -401,11 +375,3 @@ def _check_uid(kind: Kind, obj: ApiObject, uid: str) -> None:
             kind=kind.resource,
             name=obj.metadata.name,
         )
-
-
-def _dry_run(options: meta.DeleteOptions | None) -> bool:
-    asked = list(options.dryRun) if options is not None else []
-    for word in asked:
-        if word != "All":
-            raise BadRequest(f'dryRun: Unsupported value: "{word}": supported values: "All"')
-    return bool(asked)
