@@ -235,6 +235,8 @@ def _carry_allocated(new: core.ServiceSpec, old: core.ServiceSpec) -> None:
     elif had and given <= set(before.values()):
         for port in new.ports:
             port.ClearField("nodePort")
+    if had and not wants and new.externalTrafficPolicy == old.externalTrafficPolicy:
+        new.ClearField("externalTrafficPolicy")
 
 
 def _stamp_taints(new: core.NodeSpec, old: core.NodeSpec, now_ns: int) -> None:
