@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from orchestra.base.log import get_logger
 from orchestra.storage.disk import NO_SPACE, Disk
-from orchestra.storage.errors import Damaged, DiskFailed, DiskFull
+from orchestra.storage.errors import Damaged, DiskFailed, DiskFull, StorageError
 from orchestra.storage.identity import Identity
 from orchestra.storage.records import (
     HEAD_BYTES,
@@ -48,7 +48,11 @@ class SnapshotWriter:
             self._file = disk.create(self._unfinished)
         except OSError as error:
             raise _failure(self._path, error) from error
-        self._write(encode_header(identity.header(MAGIC, index)))
+        try:
+            self._write(encode_header(identity.header(MAGIC, index)))
+        except StorageError:
+            self.abort()
+            raise
 
     def write(self, chunk: bytes) -> None:
         """Adds a chunk. Raises: DiskFull, DiskFailed."""

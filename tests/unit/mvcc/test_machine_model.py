@@ -1,0 +1,323 @@
+"""The machine against a model so simple that it is plainly right: a copy of everything at every revision."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from orchestra.mvcc.checks import check_txn
+from orchestra.mvcc.commands import Command, Compact, LeaseExpire, LeaseGrant, LeaseRevoke, encode
+from orchestra.mvcc.errors import (
+    Compacted,
+    DuplicateKey,
+    FutureRevision,
+    LeaseExists,
+    LeaseNotFound,
+    Refused,
+)
+from orchestra.mvcc.machine import Machine
+from orchestra.mvcc.model import (
+    Compare,
+    DeleteRange,
+    DeleteResult,
+    Event,
+    EventType,
+    KeyValue,
+    Op,
+    OpResult,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Result,
+    Target,
+    Txn,
+    TxnResult,
+)
+from orchestra.mvcc.snapshot import restore, snapshot, state_hash
+
+State = dict[bytes, KeyValue]
+
+
+@dataclass
+class Model:
+    """Every state there was, by revision."""
+
+    states: list[State]
+    events: list[Event]
+    compacted: int
+    leases: set[int]
+
+    @property
+    def revision(self) -> int:
+        return len(self.states)
+
+    def at(self, revision: int) -> State:
+        return self.states[revision - 1]
+
+
+def inside(key: bytes, start: bytes, end: bytes) -> bool:
+    if end == b"":
+        return key == start
+    return key >= start and (end == b"\0" or key < end)
+
+
+def holds(state: State, compare: Compare) -> bool:
+    fields: dict[Target, Callable[[KeyValue], int | bytes]] = {
+        Target.VERSION: lambda kv: kv.version,
+        Target.CREATE: lambda kv: kv.create_revision,
+        Target.MOD: lambda kv: kv.mod_revision,
+        Target.VALUE: lambda kv: kv.value,
+        Target.LEASE: lambda kv: kv.lease,
+    }
+    found = [kv for kv in state.values() if inside(kv.key, compare.key, compare.range_end)]
+    if not found and compare.target == Target.VALUE:
+        return False
+    seen = [fields[compare.target](kv) for kv in found] or [0]
+    match compare.result:
+        case Result.EQUAL:
+            return all(value == compare.value for value in seen)
+        case Result.NOT_EQUAL:
+            return all(value != compare.value for value in seen)
+        case Result.GREATER:
+            return all(value > compare.value for value in seen)  # type: ignore[operator]
+        case Result.LESS:
+            return all(value < compare.value for value in seen)  # type: ignore[operator]
+
+
+class Transaction:
+    """One command done on a copy of the newest state."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.before = dict(model.states[-1])
+        self.state = dict(self.before)
+        self.events: list[Event] = []
+
+    @property
+    def now(self) -> int:
+        return self.model.revision + bool(self.events)
+
+    def check(self, txn: Txn) -> None:
+        for op in self.branch(txn):
+            if isinstance(op, Put) and op.lease and op.lease not in self.model.leases:
+                raise LeaseNotFound(op.lease)
+            if isinstance(op, Range):
+                check_revision(self.model, op.revision)
+            if isinstance(op, Txn):
+                self.check(op)
+
+    def branch(self, txn: Txn) -> Sequence[Op]:
+        return txn.success if all(holds(self.before, compare) for compare in txn.compare) else txn.failure
+
+    def run(self, txn: Txn) -> TxnResult:
+        succeeded = all(holds(self.before, compare) for compare in txn.compare)
+        responses = [self.do(op) for op in self.branch(txn)]
+        return TxnResult(self.now, succeeded, responses)
+
+    def do(self, op: Op) -> OpResult:
+        match op:
+            case Range():
+                return read(self.model, op, self.state, self.now)
+            case Put():
+                old = self.state.get(op.key)
+                revision = self.model.revision + 1
+                created, version = (old.create_revision, old.version + 1) if old else (revision, 1)
+                kv = KeyValue(op.key, op.value, created, revision, version, op.lease)
+                self.state[op.key] = kv
+                self.events.append(Event(EventType.PUT, kv, old))
+                return PutResult(revision, old if op.prev_kv else None)
+            case DeleteRange():
+                gone = sorted(
+                    (kv for kv in self.state.values() if inside(kv.key, op.key, op.range_end)),
+                    key=lambda kv: kv.key,
+                )
+                for kv in gone:
+                    self.delete(kv)
+                return DeleteResult(self.now, len(gone), gone if op.prev_kv else ())
+            case Txn():
+                return self.run(op)
+
+    def delete(self, kv: KeyValue) -> None:
+        del self.state[kv.key]
+        tombstone = KeyValue(kv.key, b"", 0, self.model.revision + 1, 0)
+        self.events.append(Event(EventType.DELETE, tombstone, kv))
+
+    def commit(self) -> None:
+        if self.events:
+            self.model.states.append(self.state)
+            self.model.events += self.events
+
+
+def check_revision(model: Model, revision: int) -> None:
+    if revision > model.revision:
+        raise FutureRevision(revision, model.revision)
+    if 0 < revision < model.compacted:
+        raise Compacted(model.compacted)
+
+
+def read(model: Model, request: Range, state: State, now: int) -> RangeResult:
+    if request.revision and request.revision < now:
+        state = model.at(request.revision)
+    kvs = sorted(
+        (kv for kv in state.values() if inside(kv.key, request.key, request.range_end)), key=lambda kv: kv.key
+    )
+    count = len(kvs)
+    if request.count_only:
+        return RangeResult(now, (), count)
+    if request.limit:
+        kvs = kvs[: request.limit]
+    if request.keys_only:
+        kvs = [replace(kv, value=b"") for kv in kvs]
+    return RangeResult(now, kvs, count, len(kvs) < count)
+
+
+KEYS = st.sampled_from([b"a", b"a/1", b"a/2", b"a/3", b"b", b"b/\xff", b"b/\xff\xff", b"c"])
+ENDS = st.sampled_from([b"", b"", b"\0", b"a0", b"b", b"c", b"\xff"])
+VALUES = st.binary(max_size=3)
+REVISIONS = st.integers(0, 40)
+RANGES = st.builds(Range, KEYS, ENDS, st.integers(0, 3), st.just(0) | REVISIONS, st.booleans(), st.booleans())
+NUMBER_COMPARES = st.builds(
+    Compare,
+    KEYS,
+    st.sampled_from([Target.VERSION, Target.CREATE, Target.MOD, Target.LEASE]),
+    st.sampled_from(Result),
+    st.integers(0, 20),
+    ENDS,
+)
+VALUE_COMPARES = st.builds(Compare, KEYS, st.just(Target.VALUE), st.sampled_from(Result), VALUES, ENDS)
+COMPARES = st.lists(NUMBER_COMPARES | VALUE_COMPARES, max_size=2)
+PUTS = st.builds(Put, KEYS, VALUES, st.sampled_from([0, 0, 0, 5, 6]), st.booleans())
+LEAVES = st.one_of(PUTS, PUTS, st.builds(DeleteRange, KEYS, ENDS, st.booleans()), RANGES)
+INNER = st.builds(Txn, COMPARES, st.lists(LEAVES, max_size=2), st.lists(LEAVES, max_size=2))
+OPS = st.lists(LEAVES | INNER, max_size=4)
+TXNS = st.builds(Txn, COMPARES, OPS, OPS)
+
+
+class MachineAgainstModel(RuleBasedStateMachine):
+    """Whatever is asked, in whatever order, both answer the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = Machine()
+        self.model = Model([{}], [], 0, set())
+
+    def apply(self, command: Command) -> object:
+        return self.machine.apply(self.machine.applied_index + 1, encode(command))
+
+    @rule(txn=TXNS)
+    def transact(self, txn: Txn) -> None:
+        try:
+            check_txn(txn)
+        except DuplicateKey:
+            return
+        expected: object
+        transaction = Transaction(self.model)
+        try:
+            transaction.check(txn)
+        except Refused as refusal:
+            with pytest.raises(type(refusal)):
+                self.apply(txn)
+            return
+        expected = transaction.run(txn)
+        transaction.commit()
+        assert plain(self.apply(txn)) == plain(expected)
+
+    @rule(lease=st.sampled_from([5, 6]))
+    def grant(self, lease: int) -> None:
+        if lease in self.model.leases:
+            with pytest.raises(LeaseExists):
+                self.apply(LeaseGrant(lease, 10))
+        else:
+            self.apply(LeaseGrant(lease, 10))
+            self.model.leases.add(lease)
+
+    @rule(lease=st.sampled_from([5, 6]), expire=st.booleans())
+    def end_lease(self, lease: int, expire: bool) -> None:
+        if lease not in self.model.leases and not expire:
+            with pytest.raises(LeaseNotFound):
+                self.apply(LeaseRevoke(lease))
+            return
+        self.apply(LeaseExpire((lease,)) if expire else LeaseRevoke(lease))
+        self.model.leases.discard(lease)
+        transaction = Transaction(self.model)
+        for kv in sorted(transaction.before.values(), key=lambda kv: kv.key):
+            if kv.lease == lease:
+                transaction.delete(kv)
+        transaction.commit()
+
+    @rule(revision=REVISIONS)
+    def compact(self, revision: int) -> None:
+        if self.model.compacted < revision <= self.model.revision:
+            self.apply(Compact(revision))
+            self.model.compacted = revision
+        else:
+            with pytest.raises(FutureRevision if revision > self.model.revision else Compacted):
+                self.apply(Compact(revision))
+
+    @rule(request=RANGES)
+    def range(self, request: Range) -> None:
+        try:
+            check_revision(self.model, request.revision)
+        except Refused as refusal:
+            with pytest.raises(type(refusal)):
+                self.machine.range(request)
+            return
+        expected = read(self.model, request, self.model.states[-1], self.model.revision)
+        assert plain(self.machine.range(request)) == plain(expected)
+
+    @rule(key=KEYS, end=ENDS, revision=REVISIONS, limit=st.integers(0, 4))
+    def events(self, key: bytes, end: bytes, revision: int, limit: int) -> None:
+        if revision < self.model.compacted:
+            with pytest.raises(Compacted):
+                self.machine.events_since(revision, key, end, limit)
+            return
+        expected = [
+            event if event.kv.mod_revision > self.model.compacted else Event(event.type, event.kv)
+            for event in self.model.events
+            if inside(event.kv.key, key, end) and event.kv.mod_revision >= max(revision, self.model.compacted)
+        ]
+        found: list[Event] = []
+        following: int | None = revision
+        while following is not None:
+            part, after = self.machine.events_since(following, key, end, limit)
+            # Never within a revision.
+            assert all(event.kv.mod_revision < (after or 10**9) for event in part)
+            found, following = found + part, after
+        assert found == expected
+
+    @precondition(lambda self: self.machine.applied_index)
+    @rule()
+    def restart(self) -> None:
+        before = state_hash(self.machine)
+        self.machine = restore(snapshot(self.machine))
+        assert state_hash(self.machine) == before
+
+    @invariant()
+    def same(self) -> None:
+        assert self.machine.revision == self.model.revision
+        assert len(self.machine) == len(self.model.states[-1])
+        assert set(self.machine.leases) == self.model.leases
+        for lease in self.machine.leases.values():
+            held = {kv.key for kv in self.model.states[-1].values() if kv.lease == lease.lease}
+            assert lease.keys == held
+        assert self.machine.history.value_bytes == sum(len(event.kv.value) for event in self.machine.history)
+
+
+def plain(result: object) -> object:
+    """Results whose sequences compare equal whatever they are made of."""
+    match result:
+        case RangeResult():
+            return replace(result, kvs=list(result.kvs))
+        case DeleteResult():
+            return replace(result, prev_kvs=list(result.prev_kvs))
+        case TxnResult():
+            return replace(result, responses=[plain(each) for each in result.responses])
+    return result
+
+
+TestMachineAgainstModel = MachineAgainstModel.TestCase
+TestMachineAgainstModel.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
