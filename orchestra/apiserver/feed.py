@@ -1,0 +1,133 @@
+"""What of the cluster an agent has to know, and who is told of which change.
+
+A pod goes to the agent of its node; a Service with a node port and every EndpointSlice go to all.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from orchestra.apiserver.drains import Drains
+from orchestra.apiserver.sessions import AgentSession, order
+from orchestra.objects.kinds import ENDPOINT_SLICE, POD, SERVICE, ApiObject, kind_of
+from orchestra.store.informer import BY_NODE, Informers
+
+_NODE_PORT_TYPES: Final = ("NodePort", "LoadBalancer")
+_Drained = list[tuple[str, str]]
+
+
+class Feed:
+    """Turns informers' changes into sessions' orders.
+
+    on_stopping and on_gone are told of pods; on_drained of pods that a change of slices has drained.
+    """
+
+    def __init__(
+        self,
+        informers: Informers,
+        sessions: dict[str, AgentSession],
+        drains: Drains,
+        *,
+        on_stopping: Callable[[ApiObject], None],
+        on_gone: Callable[[ApiObject], None],
+        on_drained: Callable[[_Drained], None],
+    ) -> None:
+        self.pods = informers.of(POD)
+        self.services = informers.of(SERVICE)
+        self.slices = informers.of(ENDPOINT_SLICE)
+        self._sessions = sessions
+        self._drains = drains
+        self._on_stopping = on_stopping
+        self._on_gone = on_gone
+        self._on_drained = on_drained
+        # Orders for what every agent has to know, encoded once for all of them.
+        self._shared: dict[Hashable, bytes] = {}
+        self._ends: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Subscribes; what is there already is taken in at once."""
+        self._ends = [
+            self.services.subscribe(self._service_changed),
+            self.slices.subscribe(self._slice_changed),
+            self.pods.subscribe(self._pod_changed),
+        ]
+
+    def stop(self) -> None:
+        """Unsubscribes."""
+        for end in self._ends:
+            end()
+        self._ends = []
+
+    async def wait_current(self, revision: int) -> None:
+        """Returns once all that happened up to the revision is known here.
+
+        Raises: DeadlineExceeded.
+        """
+        for informer in (self.pods, self.services, self.slices):
+            await informer.wait_revision(revision)
+
+    def picture(self, node: str) -> dict[Hashable, bytes]:
+        """Everything that the node's agent has to know now."""
+        picture = dict(self._shared)
+        for pod in self.pods.by_index(BY_NODE, node):
+            picture[_key(pod)] = order(pod)
+        return picture
+
+    def _pod_changed(self, old: ApiObject | None, new: ApiObject | None) -> None:
+        before = old.spec.nodeName if old is not None else ""
+        after = new.spec.nodeName if new is not None else ""
+        if old is not None and before and before != after:
+            self._tell(before, old, removed=True)
+        if new is not None and after and (before != after or old is None or _concerns_agent(old, new)):
+            self._tell(after, new)
+        if new is None:
+            assert old is not None
+            self._on_gone(old)
+        elif new.metadata.HasField("deletionTimestamp") and after:
+            self._on_stopping(new)
+
+    def _tell(self, node: str, pod: ApiObject, *, removed: bool = False) -> None:
+        session = self._sessions.get(node)
+        if session is not None:
+            session.push(_key(pod), order(pod, removed=removed))
+
+    def _service_changed(self, old: ApiObject | None, new: ApiObject | None) -> None:
+        if new is not None and new.spec.type in _NODE_PORT_TYPES:
+            self._tell_all(new)
+        elif old is not None and old.spec.type in _NODE_PORT_TYPES:
+            self._tell_all(old, removed=True)
+
+    def _slice_changed(self, old: ApiObject | None, new: ApiObject | None) -> None:
+        # Counted before it is sent: what is sent from now on contains it.
+        drained = self._drains.slice_changed(old, new)
+        if new is not None:
+            self._tell_all(new)
+        elif old is not None:
+            self._tell_all(old, removed=True)
+        self._on_drained(drained)
+
+    def _tell_all(self, obj: ApiObject, *, removed: bool = False) -> None:
+        key, entry = _key(obj), order(obj, removed=removed)
+        if removed:
+            self._shared.pop(key, None)
+        else:
+            self._shared[key] = entry
+        for session in self._sessions.values():
+            session.push(key, entry)
+
+
+def _key(obj: ApiObject) -> Hashable:
+    """One per object that ever was: another of the same name does not take its place unseen."""
+    return kind_of(obj).number, obj.metadata.uid
+
+
+def _concerns_agent(old: ApiObject, new: ApiObject) -> bool:
+    """Whether more has changed than the status, which the agent itself has said."""
+    before, after = old.metadata, new.metadata
+    return bool(
+        before.uid != after.uid
+        or before.deletionTimestamp != after.deletionTimestamp
+        or before.deletionGracePeriodSeconds != after.deletionGracePeriodSeconds
+        or before.labels != after.labels
+        or before.annotations != after.annotations
+        or old.spec != new.spec
+    )
