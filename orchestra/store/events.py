@@ -19,6 +19,7 @@ from orchestra.objects.kinds import ApiObject, kind_of
 from orchestra.objects.lifecycle import NAMESPACE_DEFAULT
 from orchestra.objects.times import time_from_ns
 from orchestra.pb import core
+from orchestra.store.contract import LeaseNotFound
 from orchestra.store.objects import ObjectStore
 
 log = get_logger("store.events")
@@ -48,6 +49,8 @@ class _Identity:
 
     uid: str
     place: str
+    component: str
+    host: str
     type: str
     reason: str
     message: str
@@ -110,23 +113,39 @@ class EventRecorder:
         """Counts since the start."""
         return replace(self._status, queued=len(self._queue))
 
-    def record(self, obj: ApiObject, type: EventType, reason: str, message: str, *, host: str = "") -> None:
+    def of(self, component: str) -> "ComponentRecorder":
+        """A recorder for another component, which this one writes for and counts with."""
+        return ComponentRecorder(self, component)
+
+    def record(
+        self,
+        obj: ApiObject,
+        type: EventType,
+        reason: str,
+        message: str,
+        *,
+        host: str = "",
+        component: str = "",
+    ) -> None:
         """Tells that something happened to an object. Never blocks, never raises.
 
-        host: where it happened, if not at the recorder's own.
+        host, component: where it happened and who tells, if not the recorder's own.
         """
         try:
-            self._record(obj, type, reason, message[:MESSAGE_LENGTH_MAX], host or self._host)
+            said = message[:MESSAGE_LENGTH_MAX]
+            self._record(obj, type, reason, said, component or self._component, host or self._host)
         except Exception as error:  # noqa: BLE001 - an event must not fail what it tells of
             self._count(failed=1)
             log.error("an event could not be recorded", error, reason=reason)
 
-    def _record(self, obj: ApiObject, type_: str, reason: str, message: str, host: str) -> None:
+    def _record(
+        self, obj: ApiObject, type_: str, reason: str, message: str, component: str, host: str
+    ) -> None:
         clock = self._objects.clock
         now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         metadata = obj.metadata
         place = f"{kind_of(obj).plural}/{metadata.namespace}/{metadata.name}"
-        identity = _Identity(metadata.uid, place, type_, reason, message)
+        identity = _Identity(metadata.uid, place, component, host, type_, reason, message)
         told = self._known.get(identity)
         if not self._allowed(metadata.uid or place, now_ns):
             self._count(spared=1)
@@ -137,32 +156,30 @@ class EventRecorder:
             event.count += 1
             event.lastTimestamp.CopyFrom(time_from_ns(wall_ns))
         else:
-            event = self._new_event(obj, type_, reason, message, host, wall_ns)
+            event = self._new_event(obj, identity, wall_ns)
         self._known[identity] = _Told(event, now_ns)
         self._known.move_to_end(identity)
         if len(self._known) > KNOWN_BOUND:
             self._known.popitem(last=False)
         self._enqueue(event)
 
-    def _new_event(
-        self, obj: ApiObject, type_: str, reason: str, message: str, host: str, wall_ns: int
-    ) -> core.Event:
+    def _new_event(self, obj: ApiObject, identity: _Identity, wall_ns: int) -> core.Event:
         kind, metadata = kind_of(obj), obj.metadata
         namespace = metadata.namespace or NAMESPACE_DEFAULT
         now = time_from_ns(wall_ns)
         event = core.Event(
-            reason=reason,
-            message=message,
-            type=type_,
+            reason=identity.reason,
+            message=identity.message,
+            type=identity.type,
             count=1,
             firstTimestamp=now,
             lastTimestamp=now,
-            reportingComponent=self._component,
-            reportingInstance=host,
+            reportingComponent=identity.component,
+            reportingInstance=identity.host,
         )
-        event.source.component = self._component
-        if host:
-            event.source.host = host
+        event.source.component = identity.component
+        if identity.host:
+            event.source.host = identity.host
         name = f"{metadata.name[:230]}.{self._rng.getrandbits(64):016x}"
         event.metadata.name, event.metadata.namespace = name, namespace
         event.metadata.uid = self._objects.new_uid()
@@ -234,8 +251,8 @@ class EventRecorder:
             try:
                 await self._objects.put_all(namespace, batch, await self._current_lease())
             except (Unavailable, DeadlineExceeded) as error:
-                # Perhaps the lease has gone with the store's past: the next try asks for another.
-                self._lease = 0
+                if isinstance(error.__cause__, LeaseNotFound):
+                    self._lease = 0
                 log.debug("events wait for the store", why=error, events=len(batch))
                 await asyncio.sleep(backoff.next_ms() / 1000)
             except (NotFound, Forbidden) as error:
@@ -258,3 +275,17 @@ class EventRecorder:
             self._lease = await self._objects.lease_grant(TTL_SECONDS + SLICE_SECONDS)
             self._lease_ends_ns = now_ns + SLICE_SECONDS * NS_PER_SECOND
         return self._lease
+
+
+class ComponentRecorder:
+    """Records under one component's name through a shared EventRecorder."""
+
+    __slots__ = ("_component", "_recorder")
+
+    def __init__(self, recorder: EventRecorder, component: str) -> None:
+        self._recorder = recorder
+        self._component = component
+
+    def record(self, obj: ApiObject, type: EventType, reason: str, message: str, *, host: str = "") -> None:
+        """Tells that something happened to an object. Never blocks, never raises."""
+        self._recorder.record(obj, type, reason, message, host=host, component=self._component)

@@ -137,9 +137,7 @@ class ObjectStore:
 
         Iterating raises: Expired when what comes next is compacted; Unavailable.
         """
-        return ObjectWatch(
-            self._access, self.decoder, Filter(kind, namespace, labels, fields), revision or 0
-        )
+        return ObjectWatch(self._access, self.decoder, Filter(kind, namespace, labels, fields), revision or 0)
 
     async def create(self, obj: ApiObject, *, dry_run: bool = False, field_manager: str = "") -> ApiObject:
         """Creates an object, with defaults. `field_manager` is taken for the API's sake; owners of fields
