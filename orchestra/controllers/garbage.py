@@ -190,7 +190,7 @@ SURPLUS: Key = ("", "")
 
 
 class PodsReconciler:
-    """Removes pods whose node is gone, pods that are to go and have none, and finished ones beyond a number."""
+    """Removes pods whose node is gone or was never given, and finished ones beyond a number."""
 
     def __init__(
         self, objects: ObjectStore, informers: Informers, finished_pods_max: int = plans.FINISHED_PODS_MAX

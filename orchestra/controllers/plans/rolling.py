@@ -50,6 +50,11 @@ class Draft:
         return max(self.size, self.original.status.replicas)
 
     @property
+    def observed(self) -> bool:
+        """Whether the set's status was written by somebody who knew the size that it is to have."""
+        return self.original.status.observedGeneration >= self.original.metadata.generation
+
+    @property
     def available(self) -> int:
         """How many available pods the set will keep."""
         return min(self.size, self.original.status.availableReplicas)
@@ -105,6 +110,9 @@ def new_size(deployment: apps.Deployment, drafts: Sequence[Draft], new: Draft | 
         return replicas
     if size >= replicas:
         return replicas
+    if not all(draft.observed for draft in drafts if draft is not new):
+        # A set that was just shrunk may have more pods than its status, and now its size, say.
+        return size
     room = replicas + max_surge(deployment) - sum(draft.present for draft in drafts)
     return size + max(0, min(room, replicas - size))
 

@@ -1,0 +1,123 @@
+"""Nodes that go and come back, on a small cluster."""
+
+from orchestra.controllers.plans import nodes as plans
+from orchestra.controllers.plans.nodes import Disruption
+from orchestra.controllers.settings import ControllerSettings
+from orchestra.objects.kinds import NODE, POD, REPLICA_SET
+from orchestra.pb import core
+from tests.unit.controllers.cluster import World, is_node_ready, replica_set
+
+NS = 10**9
+
+
+def taints(node: core.Node) -> set[tuple[str, str]]:
+    return {(t.key, t.effect) for t in node.spec.taints}
+
+
+async def started(world: World, replicas: int = 3) -> None:
+    await world.objects.create(replica_set("web", replicas))
+    await world.until(REPLICA_SET, "default", "web", lambda s: s.status.readyReplicas == replicas)
+
+
+def on(world: World, node: str) -> list[core.Pod]:
+    return [pod for pod in world.active(app="web") if pod.spec.nodeName == node]
+
+
+async def test_a_lost_node_is_tainted_and_its_pods_are_replaced(world: World) -> None:
+    await started(world)
+    [victim] = on(world, "n2")
+    unready: list[str] = []
+    world.pods.subscribe(
+        lambda old, new: (
+            unready.append(new.metadata.name)
+            if new is not None and any(c.reason == "NodeNotReady" for c in new.status.conditions)
+            else None
+        )
+    )
+    began = world.clock.monotonic_ns()
+    world.kill_node("n2")
+    await world.until(NODE, "", "n2", lambda n: not is_node_ready(n) and len(taints(n)) == 2)
+    await world.gone(POD, "default", victim.metadata.name)
+    await world.until(REPLICA_SET, "default", "web", lambda s: s.status.readyReplicas == 3)
+    assert world.clock.monotonic_ns() - began < NS
+    assert not on(world, "n2")
+    assert victim.metadata.name in unready
+    node = await world.objects.get(NODE, "", "n2")
+    assert taints(node) == {(plans.UNREACHABLE_TAINT, "NoSchedule"), (plans.UNREACHABLE_TAINT, "NoExecute")}
+    assert {"NodeReady", "NodeNotReady", "TaintManagerEviction"} <= world.notes.reasons()
+    world.revive_node("n2")
+    await world.until(NODE, "", "n2", lambda n: is_node_ready(n) and not n.spec.taints)
+
+
+async def test_a_node_that_restarts_is_given_time(world: World) -> None:
+    await started(world)
+    [pod] = on(world, "n1")
+    world.liveness.disconnected("n1", 5, world.clock.monotonic_ns())
+    await world.until(NODE, "", "n1", lambda n: taints(n) == {(plans.NOT_READY_TAINT, "NoSchedule")})
+    world.revive_node("n1")
+    await world.until(NODE, "", "n1", lambda n: is_node_ready(n) and not n.spec.taints)
+    assert [p.metadata.uid for p in on(world, "n1")] == [pod.metadata.uid]
+
+
+async def test_a_master_that_lost_most_nodes_doubts_itself(world: World) -> None:
+    await started(world)
+    kept = {p.metadata.uid for p in world.active(app="web")}
+    world.kill_node("n1")
+    world.kill_node("n2")
+    await world.until_all(lambda: world.group.nodes.disruption is Disruption.PARTIAL, "doubt")
+    await world.until(NODE, "", "n2", lambda n: not is_node_ready(n))
+    await world.settle()
+    assert {p.metadata.uid for p in world.active(app="web")} == kept
+    assert "EvictionSlowed" in world.notes.reasons()
+    # Each in turn, and then everything runs on the one that is left.
+    await world.until_all(lambda: len(on(world, "n3")) == 3, "replaced one node after the other")
+
+
+async def test_all_nodes_gone_at_once_and_back(world: World) -> None:
+    await started(world)
+    kept = {p.metadata.uid for p in world.active(app="web")}
+    for name in ("n1", "n2", "n3"):
+        world.kill_node(name)
+    await world.until_all(lambda: world.group.nodes.disruption is Disruption.FULL, "doubt")
+    for name in ("n1", "n2", "n3"):
+        world.revive_node(name)
+    for name in ("n1", "n2", "n3"):
+        await world.until(NODE, "", name, lambda n: is_node_ready(n) and not n.spec.taints)
+    await world.settle()
+    assert {p.metadata.uid for p in world.active(app="web")} == kept
+
+
+async def test_a_cordoned_node_is_tainted(world: World) -> None:
+    for cordoned in (True, False):
+
+        def change(node: core.Node, cordoned: bool = cordoned) -> None:
+            node.spec.unschedulable = cordoned
+
+        await world.objects.mutate(NODE, "", "n1", change)
+        wanted = {(plans.UNSCHEDULABLE_TAINT, "NoSchedule")} if cordoned else set()
+        await world.until(NODE, "", "n1", lambda n, w=wanted: taints(n) == w)
+
+
+async def test_a_new_master_waits_for_agents_before_it_judges(settings: ControllerSettings) -> None:
+    world = World(settings)
+    await world.objects.ensure_namespaces()
+    node = core.Node()
+    node.metadata.name = "n1"
+    node.status.conditions.add(
+        type="Ready", status="True", reason="AgentReady", message="the agent's session is open"
+    )
+    await world.objects.create(node)
+    began = world.clock.monotonic_ns()
+    await world.start()
+    await world.until(NODE, "", "n1", lambda n: not is_node_ready(n), "judged")
+    assert world.clock.monotonic_ns() - began >= settings.startup_grace_ms * 10**6 * 0.9
+    await world.stop()
+
+
+async def test_pods_of_a_deleted_node_are_collected(world: World) -> None:
+    await started(world)
+    [pod] = on(world, "n3")
+    world.kill_node("n3")
+    await world.objects.delete(NODE, "", "n3")
+    await world.gone(POD, "default", pod.metadata.name)
+    await world.until_all(lambda: len(on(world, "n1")) + len(on(world, "n2")) == 3, "replaced")
