@@ -66,35 +66,41 @@ def _port_range(text: str) -> tuple[int, int]:
     return first, last
 
 
-COMMAND = Command(
-    name="agent",
-    summary="Run an agent: this machine becomes a node of the cluster and runs pods.",
-    usage="[options]",
-    flags=(
-        Flag("name", "The node's name (default: the machine's host name)."),
-        Flag(
-            "master",
-            "Where the masters listen (HOST:PORT, several with commas).",
-            shape="list",
-            default=["127.0.0.1:7070"],
+COMMANDS = (
+    Command(
+        name="agent",
+        summary="Run an agent: this machine becomes a node of the cluster and runs pods.",
+        usage="[options]",
+        flags=(
+            Flag("name", "The node's name (default: the machine's host name)."),
+            Flag(
+                "master",
+                "Where the masters listen (HOST:PORT, several with commas).",
+                shape="list",
+                default=["127.0.0.1:7070"],
+            ),
+            Flag("data-dir", "Where pods' logs and volumes are kept (default: ./orchestra-agent-NAME)."),
+            Flag("address", "The node's address (default: the one that leads to the master)."),
+            Flag(
+                "capacity",
+                "What the node says it has (cpu=4,memory=8Gi,pods=110; default: what the machine has).",
+                shape="list",
+            ),
+            Flag("labels", "Labels of the node (k=v,...).", shape="list"),
+            Flag("runtime", "How pods are isolated.", default="auto", choices=("auto", "host", "namespaces")),
+            Flag("token", "What the agent shows the master to be let in."),
+            Flag(
+                "port-range",
+                "Ports of the host for pods' declared ports (FIRST-LAST).",
+                default="10000-19999",
+            ),
+            Flag("stop-pods", "Stop the pods when the agent is told to stop.", shape="bool"),
+            Flag("with-parent", "End when standard input ends.", shape="bool"),
         ),
-        Flag("data-dir", "Where pods' logs and volumes are kept (default: ./orchestra-agent-NAME)."),
-        Flag("address", "The node's address (default: the one that leads to the master)."),
-        Flag(
-            "capacity",
-            "What the node says it has (cpu=4,memory=8Gi,pods=110; default: what the machine has).",
-            shape="list",
-        ),
-        Flag("labels", "Labels of the node (k=v,...).", shape="list"),
-        Flag("runtime", "How pods are isolated.", default="auto", choices=("auto", "host", "namespaces")),
-        Flag("token", "What the agent shows the master to be let in."),
-        Flag("port-range", "Ports of the host for pods' declared ports (FIRST-LAST).", default="10000-19999"),
-        Flag("stop-pods", "Stop the pods when the agent is told to stop.", shape="bool"),
-        Flag("with-parent", "End when standard input ends.", shape="bool"),
-    ),
-    examples="""
+        examples="""
     # On a Raspberry Pi, say
     orchestra agent --name pi-kitchen --master 192.168.1.10:7070 --labels place=kitchen
     """,
-    process=process,
+        process=process,
+    ),
 )

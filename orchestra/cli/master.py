@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.aio.supervisor import Supervisor
+from orchestra.apiserver.cluster_info import MasterInfo
 from orchestra.apiserver.server import ApiServer
 from orchestra.base import log as logging
-from orchestra.base.clock import SystemClock
+from orchestra.base.clock import NS_PER_SECOND, SystemClock
 from orchestra.base.errors import UsageError
 from orchestra.cli.command import Command
 from orchestra.cli.flags import Flag
@@ -25,6 +26,7 @@ from orchestra.store.objects import ObjectStore
 log = logging.get_logger("master")
 
 DEFAULT_EVICTION_GRACE_SECONDS = 0.4
+STOP_GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,15 @@ async def run_master(settings: MasterSettings, stop: asyncio.Event) -> None:
         objects = ObjectStore(member.store, clock=clock, rng=random.Random())
         await objects.ensure_namespaces()
         informers = Informers(objects)
-        recorder = EventRecorder(objects, "master", host=settings.name)
         liveness = Liveness()
-        supervisor.start("informers", informers.run)
-        supervisor.start("events", recorder.run)
+
+        def recorder(component: str) -> EventRecorder:
+            made = EventRecorder(objects, component, host=settings.name)
+            supervisor.start(f"events/{component}", made.run)
+            return made
+
         supervisor.start("store", member.failed, restart=False)
+        supervisor.start("informers", informers.run)
         controllers = ControllerGroup(
             objects,
             informers,
@@ -67,15 +73,21 @@ async def run_master(settings: MasterSettings, stop: asyncio.Event) -> None:
             ControllerSettings(node_eviction_grace_ms=settings.node_eviction_grace_ms),
         )
         controllers.start(supervisor)
-        Scheduler(objects, informers, recorder, clock).start(supervisor)
-        server = ApiServer(objects, informers, liveness, recorder, supervisor)
+        Scheduler(objects, informers, recorder("default-scheduler"), clock).start(supervisor)
+        info = MasterInfo(
+            name=settings.name,
+            started_seconds=clock.wall_ns() // NS_PER_SECOND,
+            disk_bytes_written=lambda: member.disk_bytes_written,
+            actors=supervisor.status,
+        )
+        server = ApiServer(objects, informers, liveness, recorder("agent"), info)
         await informers.wait_synced()
         port = await server.start(settings.listen)
         log.info("serving", master=settings.name, listen=settings.listen, port=port)
         try:
             await first_of(stop.wait(), supervisor.failed())
         finally:
-            await server.stop(grace_seconds=1.0)
+            await server.stop(STOP_GRACE_SECONDS)
 
 
 def process(session: Session) -> int:
@@ -100,25 +112,27 @@ def process(session: Session) -> int:
     return run_until_stopped(main, with_parent=options.with_parent)
 
 
-COMMAND = Command(
-    name="master",
-    summary="Run a master: the API, the store, the scheduler and the controllers.",
-    usage="[options]",
-    flags=(
-        Flag("name", "This master's name.", default="m1"),
-        Flag("data-dir", "Where the store keeps its log and snapshots.", default="./orchestra-master"),
-        Flag("listen", "Where the API listens (HOST:PORT).", default="127.0.0.1:7070"),
-        Flag(
-            "node-eviction-grace",
-            "How long a node whose agent is lost keeps its pods before they are replaced.",
-            shape="duration",
-            default=DEFAULT_EVICTION_GRACE_SECONDS,
+COMMANDS = (
+    Command(
+        name="master",
+        summary="Run a master: the API, the store, the scheduler and the controllers.",
+        usage="[options]",
+        flags=(
+            Flag("name", "This master's name.", default="m1"),
+            Flag("data-dir", "Where the store keeps its log and snapshots.", default="./orchestra-master"),
+            Flag("listen", "Where the API listens (HOST:PORT).", default="127.0.0.1:7070"),
+            Flag(
+                "node-eviction-grace",
+                "How long a node whose agent is lost keeps its pods before they are replaced.",
+                shape="duration",
+                default=DEFAULT_EVICTION_GRACE_SECONDS,
+            ),
+            Flag("with-parent", "End when standard input ends.", shape="bool"),
         ),
-        Flag("with-parent", "End when standard input ends.", shape="bool"),
-    ),
-    examples="""
+        examples="""
     # A master that agents on other machines can reach
     orchestra master --listen 0.0.0.0:7070 --data-dir /var/lib/orchestra
     """,
-    process=process,
+        process=process,
+    ),
 )

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,7 +11,7 @@ from orchestra.aio.backoff import Backoff
 from orchestra.base import log as logging
 from orchestra.base.errors import DeadlineExceeded, Expired, OrchestraError, Unavailable, UsageError
 from orchestra.cli.command import Command
-from orchestra.cli.flags import FILENAME, Flag
+from orchestra.cli.flags import FILENAME, RECURSIVE, Flag
 from orchestra.cli.local_cluster import DEFAULT_PORT, LocalCluster
 from orchestra.cli.processes import first_of, run_until_stopped
 from orchestra.cli.session import Session
@@ -77,14 +77,26 @@ def process(session: Session) -> int:
         raise UsageError("this version runs one master: --masters 1")
     if not 0 <= options.agents <= 200:
         raise UsageError("--agents must be between 0 and 200")
-    for name in options.filename:
-        if name != "-" and not Path(name).exists():
-            raise UsageError(f"the path {name!r} does not exist")
+    objects = _objects(session)
+    if objects is None:
+        return 1
     logging.configure(options.v)
-    return run_until_stopped(lambda stop: _up(session, stop))
+    return run_until_stopped(lambda stop: _up(session, objects, stop))
 
 
-async def _up(session: Session, stop: asyncio.Event) -> int:
+def _objects(session: Session) -> list[ApiObject] | None:
+    """What the manifests hold, before anything is started; None after printing their mistakes."""
+    if not session.options.filename:
+        return []
+    from orchestra.cli.files import load, place
+
+    loaded = load(session.options.filename, recursive=session.options.recursive)
+    session.warn_all(loaded.problems)
+    place(loaded.objects, session.settings.namespace, session.settings.namespace_given)
+    return None if loaded.problems else loaded.objects
+
+
+async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Event) -> int:
     options = session.options
     progress = _Progress()
     cluster = LocalCluster(
@@ -100,13 +112,14 @@ async def _up(session: Session, stop: asyncio.Event) -> int:
     try:
         async with cluster:
             progress.say(f"starting 1 master and {options.agents} agents, logs in {cluster.data_dir}")
-            bring = asyncio.ensure_future(_bring_up(cluster, session, progress))
+            bring = asyncio.ensure_future(_bring_up(cluster, objects, progress))
             await first_of(stop.wait(), asyncio.shield(bring))
             if bring.done():
                 bring.result()
                 await stop.wait()
             else:
                 bring.cancel()
+                await asyncio.wait([bring])
             progress.say("stopping")
     except OrchestraError as error:
         progress.clear()
@@ -116,20 +129,19 @@ async def _up(session: Session, stop: asyncio.Event) -> int:
     return 1 if failed else 0
 
 
-async def _bring_up(cluster: LocalCluster, session: Session, progress: _Progress) -> None:
+async def _bring_up(cluster: LocalCluster, objects: Sequence[ApiObject], progress: _Progress) -> None:
     from orchestra.client import Client
 
     async with Client(cluster.server) as client:
         await wait_for_nodes(client, cluster, progress.show)
         progress.say(f"the master listens on {cluster.server}, {len(cluster.agents)} nodes are Ready")
-        if session.options.filename:
-            from orchestra.cli.verbs.apply import apply_files
-
-            applied = await apply_files(client, session, progress.say)
-            for obj in applied:
-                await wait_for_object(client, obj, progress.show)
-            progress.clear()
-        await _print_state(client, cluster, session)
+        for obj in objects:
+            answer, outcome = await client.apply(obj)
+            progress.say(f"{kind_of(answer).singular}/{answer.metadata.name} {outcome}")
+        for obj in objects:
+            await wait_for_object(client, obj, progress.show)
+        progress.clear()
+        await _print_state(client, cluster)
 
 
 async def wait_for_nodes(client: "Client", cluster: LocalCluster, show: Show) -> None:
@@ -241,10 +253,15 @@ async def follow(
             await asyncio.sleep(backoff.next_ms() / 1000)
 
 
-async def _print_state(client: "Client", cluster: LocalCluster, session: Session) -> None:
-    from orchestra.cli.printing.tables import print_kinds
+async def _print_state(client: "Client", cluster: LocalCluster) -> None:
+    from orchestra.cli.printing.tables import TableOptions, TablePrinter
 
-    await print_kinds(client, [NODE, POD, SERVICE], session)
+    for kind in (NODE, POD, SERVICE):
+        found = (await client.list(kind)).items
+        if found:
+            options = TableOptions(wide=kind is not NODE, with_namespace=False)
+            print("\n" + TablePrinter(kind, options).text(found, time.time_ns()), end="")
+    print()
     services = (await client.list(SERVICE)).items
     for service in services:
         for port in service.spec.ports:
@@ -258,33 +275,40 @@ async def _print_state(client: "Client", cluster: LocalCluster, session: Session
     print("the cluster runs until Ctrl-C; in another terminal: orchestra get pods -w", flush=True)
 
 
-COMMAND = Command(
-    name="up",
-    summary="Run a whole cluster on this machine until Ctrl-C: one master and several agents.",
-    usage="[-f FILE] [options]",
-    flags=(
-        FILENAME,
-        Flag("masters", "How many masters.", shape="int", default=1),
-        Flag("agents", "How many agents, each a node with an address of its own.", shape="int", default=3),
-        Flag("data-dir", "Keep the cluster's state here (default: a temporary folder, removed at the end)."),
-        Flag(
-            "port",
-            "Where the master listens on 127.0.0.1; another if it is taken.",
-            shape="int",
-            default=DEFAULT_PORT,
+COMMANDS = (
+    Command(
+        name="up",
+        summary="Run a whole cluster on this machine until Ctrl-C: one master and several agents.",
+        usage="[-f FILE] [options]",
+        flags=(
+            FILENAME,
+            RECURSIVE,
+            Flag("masters", "How many masters.", shape="int", default=1),
+            Flag(
+                "agents", "How many agents, each a node with an address of its own.", shape="int", default=3
+            ),
+            Flag(
+                "data-dir", "Keep the cluster's state here (default: a temporary folder, removed at the end)."
+            ),
+            Flag(
+                "port",
+                "Where the master listens on 127.0.0.1; another if it is taken.",
+                shape="int",
+                default=DEFAULT_PORT,
+            ),
+            Flag(
+                "capacity",
+                "What each node says it has (cpu=4,memory=8Gi,pods=110; default: what the machine has).",
+            ),
+            Flag("runtime", "How pods are isolated.", default="auto", choices=("auto", "host", "namespaces")),
         ),
-        Flag(
-            "capacity",
-            "What each node says it has (cpu=4,memory=8Gi,pods=110; default: what the machine has).",
-        ),
-        Flag("runtime", "How pods are isolated.", default="auto", choices=("auto", "host", "namespaces")),
-    ),
-    examples="""
+        examples="""
     # A cluster that runs the web application
     orchestra up -f examples/web.yaml
 
     # Five nodes, kept for the next time
     orchestra up --agents 5 --data-dir ./cluster
     """,
-    process=process,
+        process=process,
+    ),
 )
