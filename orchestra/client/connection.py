@@ -56,6 +56,11 @@ class Connection:
         self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
     def peer(self) -> Peer:
         """The master in use now."""
         if self._closed:

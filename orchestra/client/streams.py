@@ -137,6 +137,11 @@ class Watch:
         if self._call is not None:
             self._call.cancel()
 
+    def __del__(self) -> None:
+        # A caller that broke out of its loop has no other way to say that it is done.
+        if not self._closed and not self._connection.closed:
+            self.close()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -196,6 +201,11 @@ class LogStream:
         self._closed = True
         if self._call is not None:
             self._call.cancel()
+
+    def __del__(self) -> None:
+        # A caller that broke out of its loop has no other way to say that it is done.
+        if not self._closed and not self._connection.closed:
+            self.close()
 
     async def __aenter__(self) -> Self:
         return self
