@@ -19,11 +19,13 @@ _Convert: TypeAlias = Callable[[Any, bool], Any] | None
 class _Plan:
     """What to do with each field of one message type, by its number."""
 
-    __slots__ = ("fields", "required")
+    __slots__ = ("fields", "order", "required")
 
     def __init__(self) -> None:
         # (name, inline, convert)
         self.fields: dict[int, tuple[str, bool, _Convert]] = {}
+        # Names as they follow each other, inlined ones included.
+        self.order: tuple[str, ...] = ()
         # (name, inline, the value to write when unset)
         self.required: tuple[tuple[str, bool, Callable[[], Any]], ...] = ()
 
@@ -40,13 +42,20 @@ class _Plan:
                 out.update(value)
             elif value is not None:
                 out[name] = value
-        if fill:
-            for name, inline, zero in self.required:
-                if inline:
-                    out = {**zero(), **out}
-                elif name not in out:
-                    out[name] = zero()
-        return out
+        return self.filled(out) if fill and self.required else out
+
+    def filled(self, out: dict[str, Any]) -> dict[str, Any]:
+        """With required fields that are unset, all in the order of the fields."""
+        missing: dict[str, Any] = {}
+        for name, inline, zero in self.required:
+            if inline:
+                missing.update({key: value for key, value in zero().items() if key not in out})
+            elif name not in out:
+                missing[name] = zero()
+        if not missing:
+            return out
+        out.update(missing)
+        return {name: out[name] for name in self.order if name in out}
 
 
 _plans: dict[str, _Plan] = {}
@@ -79,6 +88,7 @@ def _build(schema: Schema, name: str) -> _Plan:
     plan = _plans[name] = _Plan()
     for number, field in schema.direct.items():
         plan.fields[number] = (field.name, field.inline, _converter(field))
+    plan.order = tuple(schema.by_name)
     plan.required = tuple(
         (field.name, field.inline, _zero(field))
         for field in schema.direct.values()
