@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from orchestra.base.errors import Violation
 from orchestra.objects import kinds
 from orchestra.objects.codec import decode_manifest, render_path
 from orchestra.objects.codec.problems import MapKey
@@ -138,6 +139,7 @@ class _Loader:
 
     def take(self, document: Document) -> bool:
         """Takes one document up; False when there are mistakes enough to stop."""
+        first = len(self.problems)
         spoilt = set[TreePath]()
         for problem in document.problems:
             self._add(problem.line, render_path(problem.path), problem.message)
@@ -146,16 +148,15 @@ class _Loader:
             for item in self._items(document.root):
                 is_spoilt = any(path[: len(item.path)] == item.path for path in spoilt)
                 self._take_item(document.root, item, is_spoilt)
-                if self._is_full(document.root.line_at(item.path)):
-                    return False
-        return not self._is_full(1)
-
-    def _is_full(self, line: int) -> bool:
+                if len(self.problems) >= PROBLEMS_MAX:
+                    break
+        self.problems[first:] = sorted(self.problems[first:], key=lambda problem: problem.line)
         if len(self.problems) < PROBLEMS_MAX:
-            return False
+            return True
         del self.problems[PROBLEMS_MAX:]
-        self._add(line, "", f"more than {PROBLEMS_MAX} mistakes: what follows was not looked at")
-        return True
+        last = self.problems[-1].line
+        self._add(last, "", f"{PROBLEMS_MAX} mistakes or more: what follows was not looked at")
+        return False
 
     def _add(self, line: int, path: str, message: str) -> None:
         self.problems.append(Problem(self._source, line, path, message))
@@ -202,14 +203,26 @@ class _Loader:
             path = (*item.path, *problem.path)
             message = _with_quotes(problem.message, root.at(path))
             self._add(root.line_at(path), render_path(path), message)
-        if obj is None or problems:
+        if obj is None:
             return
+        unread = [(*item.path, *problem.path) for problem in problems]
         violations = validate_create(_as_created(obj))
-        placed = [((*item.path, *_steps(violation.path)), violation.message) for violation in violations]
-        for path, message in sorted(placed, key=lambda one: root.line_at(one[0])):
-            self._add(root.line_at(path), render_path(path), message)
-        if not violations and not is_spoilt:
+        for violation in violations:
+            path = (*item.path, *_steps(violation.path))
+            if not unread or _stands_alone(root, path, violation, unread):
+                self._add(root.line_at(path), render_path(path), violation.message)
+        if not violations and not problems and not is_spoilt:
             self.objects.append(ManifestObject(obj, self._source, item.node.line))
+
+
+def _stands_alone(root: Node, path: TreePath, violation: Violation, unread: list[TreePath]) -> bool:
+    """Whether a violation is a mistake of its own, and does not follow from fields that could not be read.
+
+    A misspelt `comand` is one mistake: that `command` is missing then is not worth a second sentence.
+    """
+    if violation.reason == "FieldValueNotFound" or root.at(path) is None:
+        return False
+    return not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in unread)
 
 
 def _as_created(obj: kinds.ApiObject) -> kinds.ApiObject:
