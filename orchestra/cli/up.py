@@ -238,16 +238,17 @@ async def follow(
         while True:
             objects: dict[str, ApiObject] = {}
             try:
-                async for event in client.watch(kind, namespace):
+                async for event in client.watch(kind, namespace, bookmarks=True):
                     if event.obj is None:
+                        # A bookmark: all of a revision has been told, the picture is whole.
+                        if enough(objects):
+                            return
                         continue
                     key = f"{event.obj.metadata.namespace}/{event.obj.metadata.name}"
                     if event.type == "DELETED":
                         objects.pop(key, None)
                     else:
                         objects[key] = event.obj
-                    if enough(objects):
-                        return
             except (Unavailable, DeadlineExceeded, Expired) as error:
                 log.debug("watch broke off, starting over", kind=kind.kind, error=error)
             await asyncio.sleep(backoff.next_ms() / 1000)
