@@ -28,6 +28,8 @@ M = TypeVar("M", bound=Message)
 
 _SURROGATE = "expected a string of Unicode characters, got half of a surrogate pair"
 
+SUGGESTIONS_MAX = 100
+
 # A path under construction: the way to the parent, and the last step. None is the root.
 _Way: TypeAlias = tuple[Any, str | int] | None
 
@@ -94,8 +96,10 @@ class _Run:
     def unknown(self, schema: Schema, key: Any, way: _Way) -> None:
         if not isinstance(key, str):
             self.add((way, MapKey(key)), f"expected a field's name, got {shown(key)}: put it in quotes")
-        elif self.strict and len(self.problems) < PROBLEMS_MAX:
-            self.add((way, key), unknown_field(schema, key), UNKNOWN)
+        elif self.strict:
+            # Looking for what was meant takes its time; the first mistakes are those that a person reads.
+            clear = len(self.problems) < SUGGESTIONS_MAX
+            self.add((way, key), unknown_field(schema, key) if clear else "unknown field", UNKNOWN)
 
     def fill_field(self, field: Field, holder: Any, value: Any, way: _Way) -> None:
         name = field.name
@@ -187,7 +191,7 @@ def _integer(least: int, most: int) -> Callable[[Any, Field], int]:
         if type(value) is not int:
             raise _Wrong(f"expected a whole number, got {shown(value)}{_unquote(value, int)}")
         if not least <= value <= most:
-            raise _Wrong(f"expected a number from {least} to {most}, got {shown(value).split(' ')[0]}")
+            raise _Wrong(f"expected a number from {least} to {most}, got {shown(value)}")
         return value
 
     return read
@@ -292,7 +296,7 @@ def _write_int_or_string(message: Any, value: Any) -> None:
     elif type(value) is not int:
         raise _Wrong(f"expected a whole number or a string, got {shown(value)}")
     elif not -(2**31) <= value < 2**31:
-        raise _Wrong(f"expected a number from {-(2**31)} to {2**31 - 1}, got {shown(value).split(' ')[0]}")
+        raise _Wrong(f"expected a number from {-(2**31)} to {2**31 - 1}, got {shown(value)}")
     else:
         message.type = intstr.INT
         message.intVal = value

@@ -15,6 +15,10 @@ PROBLEMS_MAX: Final = 1000
 SHOWN_LENGTH_MAX: Final = 48
 
 
+# Python refuses to write integers of thousands of digits.
+_REPR_SAFE: Final = 10**40
+
+
 class MapKey(str):
     """A key of a map rather than the name of a field: `labels[app]`, not `labels.app`."""
 
@@ -65,6 +69,8 @@ def shown(value: Any) -> str:
             return "null"
         case bool():
             return f"{'true' if value else 'false'} (a boolean)"
+        case int() if abs(value) >= _REPR_SAFE:
+            return "one of far too many digits"
         case int() | float():
             return f"{_short(repr(value))} (a number)"
         case str():

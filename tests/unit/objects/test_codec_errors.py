@@ -149,9 +149,21 @@ def test_head_of_a_manifest(manifest: Any, expected: list[tuple[str, str]]) -> N
         assert sentence in one.message
 
 
-def test_the_number_of_mistakes_is_bounded() -> None:
-    data = {"metadata": {"labels": {str(number): number for number in range(5_000)}}}
+def test_the_number_of_mistakes_and_the_search_for_what_was_meant_are_bounded() -> None:
+    data: Any = {"metadata": {"labels": {str(number): number for number in range(5_000)}}}
     assert len(decode(core.Pod, data).problems) == 1000
+    problems = decode(core.Pod, {"spec": {f"nodeNam{number}": 1 for number in range(200_000)}}).problems
+    assert len(problems) == 1000
+    assert problems[0].message == 'unknown field, did you mean "nodeName"?'
+    assert problems[-1].message == "unknown field"
+
+
+@pytest.mark.parametrize("message_type", [core.TCPSocketAction, core.GRPCAction, core.ResourceFieldSelector])
+def test_numbers_of_thousands_of_digits(message_type: Any) -> None:
+    name = "divisor" if message_type is core.ResourceFieldSelector else "port"
+    _, violations = from_json(message_type, {name: 1 << 20_000})
+    assert [one.path for one in violations] == [name]
+    assert len(violations[0].message) < 200
 
 
 names = st.sampled_from(
