@@ -51,7 +51,7 @@ async def delete_matching(
     count, after = 0, None
     while True:
         page = await lister.page(wanted, COLLECTION_PAGE, after=after)
-        objects = lister.decoded(wanted.kind, page.kvs)
+        objects = await lister.decoded(wanted.kind, page.kvs)
         for first in range(0, len(objects), COLLECTION_AT_ONCE):
             some = objects[first : first + COLLECTION_AT_ONCE]
             for ended in await asyncio.gather(*map(one, some), return_exceptions=True):

@@ -10,7 +10,8 @@ from collections import OrderedDict
 from orchestra.mvcc.model import KeyValue
 from orchestra.objects.kinds import ApiObject, Kind
 
-CACHE_BYTES = 8 << 20
+# Encoded; decoded it is some seven times as much.
+CACHE_BYTES = 2 << 20
 # Dict entry, key tuple and message overhead beside the encoded size.
 _ENTRY_BYTES = 400
 

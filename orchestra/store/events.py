@@ -19,17 +19,12 @@ from orchestra.objects.kinds import ApiObject, kind_of
 from orchestra.objects.lifecycle import NAMESPACE_DEFAULT
 from orchestra.objects.times import time_from_ns
 from orchestra.pb import core
-from orchestra.store.contract import LeaseNotFound
 from orchestra.store.objects import ObjectStore
 
 log = get_logger("store.events")
 
 EventType = Literal["Normal", "Warning"]
 
-TTL_SECONDS = 3600
-# Events written within one slice share a lease, so that leases cost nothing worth naming: an event lives
-# between TTL_SECONDS and TTL_SECONDS + SLICE_SECONDS.
-SLICE_SECONDS = 300
 WINDOW_SECONDS = 600
 QUEUE_BOUND = 1000
 KNOWN_BOUND = 4096
@@ -105,8 +100,6 @@ class EventRecorder:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._lease = 0
-        self._lease_ends_ns = 0
         self._status = RecorderStatus()
 
     def status(self) -> RecorderStatus:
@@ -249,10 +242,8 @@ class EventRecorder:
         backoff = Backoff(RETRY_INITIAL_MS, RETRY_LIMIT_MS, rng=self._rng)
         for _ in range(WRITE_TRIES):
             try:
-                await self._objects.put_all(namespace, batch, await self._current_lease())
+                await self._objects.put_events(namespace, batch)
             except (Unavailable, DeadlineExceeded) as error:
-                if isinstance(error.__cause__, LeaseNotFound):
-                    self._lease = 0
                 log.debug("events wait for the store", why=error, events=len(batch))
                 await asyncio.sleep(backoff.next_ms() / 1000)
             except (NotFound, Forbidden) as error:
@@ -268,13 +259,6 @@ class EventRecorder:
                 return
         log.warning("events were given up: the store does not answer", events=len(batch))
         self._count(failed=len(batch))
-
-    async def _current_lease(self) -> int:
-        now_ns = self._objects.clock.monotonic_ns()
-        if not self._lease or now_ns >= self._lease_ends_ns:
-            self._lease = await self._objects.lease_grant(TTL_SECONDS + SLICE_SECONDS)
-            self._lease_ends_ns = now_ns + SLICE_SECONDS * NS_PER_SECOND
-        return self._lease
 
 
 class ComponentRecorder:

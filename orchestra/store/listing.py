@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestra.base.errors import BadRequest, Expired
-from orchestra.mvcc.model import KeyValue, Range
+from orchestra.mvcc.model import KeyValue, Range, RangeResult
 from orchestra.objects.kinds import ApiObject, Kind
 from orchestra.objects.selectors import FieldSelector, Selector
 from orchestra.store.access import Access, prefix_end
 from orchestra.store.encoding import Decoder
 
-# Keys read (and at most decoded) between two turns of the event loop.
+# Keys decoded at most between two turns of the event loop.
 CHUNK_KEYS = 500
 READ_TRIES = 4
 _TOKEN_VERSION = "orchestra/v1"
@@ -137,32 +137,59 @@ class Lister:
     async def _read(
         self, wanted: Filter, prefix: bytes, start: bytes, end: bytes, revision: int, limit: int
     ) -> Slice:
+        """Whole lists are read at once (what is read are references, not copies) and then looked through
+        in turns; pages only as far as needed.
+        """
         taken: list[KeyValue] = []
         while True:
-            asked = CHUNK_KEYS
-            if limit and wanted.everything:
-                asked = min(asked, limit - len(taken))
+            asked = 0
+            if limit:
+                asked = min(CHUNK_KEYS, limit - len(taken)) if wanted.everything else CHUNK_KEYS
             result = await self._access.range(Range(start, end, limit=asked, revision=revision))
             revision = revision or result.revision
-            for position, kv in enumerate(result.kvs):
-                if not wanted.everything and not wanted.matches(self._decoder.decode(wanted.kind, kv)):
-                    continue
-                taken.append(kv)
-                if len(taken) == limit:
-                    left = result.count - position - 1
-                    if left == 0:
-                        return Slice(taken, revision, "", None)
-                    token = make_token(revision, prefix, kv.key + b"\0")
-                    return Slice(taken, revision, token, left if wanted.everything else None)
+            if wanted.everything:
+                taken.extend(result.kvs)
+            else:
+                await self._select(wanted, result.kvs, taken, limit)
+            if limit and len(taken) >= limit:
+                return self._cut(wanted, taken[:limit], result, revision, prefix)
             if len(result.kvs) == result.count:
                 return Slice(taken, revision, "", None)
             start = result.kvs[-1].key + b"\0"
-            await asyncio.sleep(0)
 
-    def decoded(self, kind: Kind, kvs: Sequence[KeyValue]) -> list[ApiObject]:
+    async def _select(
+        self, wanted: Filter, kvs: Sequence[KeyValue], taken: list[KeyValue], limit: int
+    ) -> None:
+        """Adds what matches, until there are `limit`."""
+        decode = self._decoder.decode
+        for position, kv in enumerate(kvs, 1):
+            if wanted.matches(decode(wanted.kind, kv)):
+                taken.append(kv)
+                if len(taken) == limit:
+                    return
+            if position % CHUNK_KEYS == 0:
+                await asyncio.sleep(0)
+
+    @staticmethod
+    def _cut(
+        wanted: Filter, taken: list[KeyValue], result: RangeResult, revision: int, prefix: bytes
+    ) -> Slice:
+        """A full page: with a token, unless it ends where the range ends."""
+        last = taken[-1].key
+        if len(result.kvs) == result.count and result.kvs[-1].key == last:
+            return Slice(taken, revision, "", None)
+        remaining = result.count - len(result.kvs) if wanted.everything else None
+        return Slice(taken, revision, make_token(revision, prefix, last + b"\0"), remaining)
+
+    async def decoded(self, kind: Kind, kvs: Sequence[KeyValue]) -> list[ApiObject]:
         """The objects of a slice."""
         decode = self._decoder.decode
-        return [decode(kind, kv) for kv in kvs]
+        objects: list[ApiObject] = []
+        for first in range(0, len(kvs), CHUNK_KEYS):
+            if first:
+                await asyncio.sleep(0)
+            objects.extend(decode(kind, kv) for kv in kvs[first : first + CHUNK_KEYS])
+        return objects
 
 
 def make_token(revision: int, prefix: bytes, start: bytes) -> str:

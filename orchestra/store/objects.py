@@ -106,7 +106,7 @@ class ObjectStore:
         """
         wanted = Filter(kind, namespace, labels, fields)
         found = await self._lister.page(wanted, limit, continue_)
-        items = self._lister.decoded(kind, found.kvs)
+        items = await self._lister.decoded(kind, found.kvs)
         return Page(items, found.revision, found.continue_, found.remaining)
 
     async def list_encoded(
@@ -255,7 +255,10 @@ class ObjectStore:
             def make(found: ApiObject) -> ApiObject | None:
                 nonlocal old
                 old = found
-                return patching.merged(kind, found, said)
+                new = patching.merged(kind, found, said)
+                if new is not None and obj.metadata.resourceVersion:
+                    new.metadata.resourceVersion = obj.metadata.resourceVersion
+                return new
 
             try:
                 new = (await self._rewrite(kind, namespace, name, make, "", dry_run)).obj
@@ -350,13 +353,9 @@ class ObjectStore:
         """A fresh uid."""
         return self._writer.new_uid()
 
-    async def put_all(self, namespace: str, objects: Sequence[ApiObject], lease: int = 0) -> int:
-        """Writes objects of one namespace that the house itself made, unchecked, in one transaction."""
-        return await self._writer.put_all(namespace, objects, lease)
-
-    async def lease_grant(self, ttl_seconds: int) -> int:
-        """A lease for put_all(). Raises: Unavailable."""
-        return await self._access.lease_grant(ttl_seconds)
+    async def put_events(self, namespace: str, events: Sequence[core.Event]) -> int:
+        """Writes Events of one namespace that the house itself made, unchecked, in one transaction."""
+        return await self._writer.put_events(namespace, events)
 
 
 def _place(kind: Kind, obj: ApiObject) -> tuple[str, str]:

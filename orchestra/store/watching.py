@@ -1,5 +1,7 @@
 """Watches: the store's changes as typed events, seen through selectors."""
 
+import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -103,7 +105,8 @@ class ObjectWatch:
     """An open watch of one kind: `async for batch in watch`. Close it when done.
 
     Raises while iterating: Expired when it asked for, or fell behind to, what is compacted; Unavailable.
-    Bound: holds one batch; what a slow reader has not seen stays in the store.
+    Bound: holds one batch, and references to what is left of the initial state; what else a slow reader has
+    not seen stays in the store.
     """
 
     def __init__(self, access: Access, decoder: Decoder, wanted: Filter, revision: int) -> None:
@@ -113,8 +116,8 @@ class ObjectWatch:
         wanted.check()
         self._key, self._end = wanted.keys()
         self._revision = revision
-        self._start = self._key
         self._initial = revision == 0
+        self._waiting: deque[KeyValue] | None = None
         self._watch: Watch | None = None
         self._skipped = 0
         self._closed = False
@@ -130,19 +133,19 @@ class ObjectWatch:
         raise StopAsyncIteration
 
     async def _read_initial(self) -> ObjectBatch | None:
-        asked = Range(self._start, self._end, limit=CHUNK_KEYS, revision=self._revision)
-        result = await self._access.range(asked)
-        self._revision = self._revision or result.revision
+        if self._waiting is None:
+            result = await self._access.range(Range(self._key, self._end))
+            self._revision = result.revision
+            self._waiting = deque(result.kvs)
+        else:
+            await asyncio.sleep(0)
+        some = [self._waiting.popleft() for _ in range(min(CHUNK_KEYS, len(self._waiting)))]
+        self._initial = bool(self._waiting)
         events = [
-            self._event("ADDED", kv.key, kv.value, kv.mod_revision, None)
-            for kv in result.kvs
-            if self._matches(kv)
+            self._event("ADDED", kv.key, kv.value, kv.mod_revision, None) for kv in some if self._matches(kv)
         ]
-        self._initial = len(result.kvs) < result.count
-        if self._initial:
-            self._start = result.kvs[-1].key + b"\0"
-            if not events:
-                return None
+        if self._initial and not events:
+            return None
         return ObjectBatch(self._revision, events, initial_end=not self._initial)
 
     async def _read_live(self) -> ObjectBatch | None:

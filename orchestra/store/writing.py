@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestra.base.clock import Clock
-from orchestra.base.errors import AlreadyExists, Conflict, Violation, invalid
+from orchestra.base.errors import AlreadyExists, Conflict, Unavailable, Violation, invalid
 from orchestra.mvcc.model import Compare, DeleteRange, KeyValue, Op, Put, Result, Target
 from orchestra.objects import lifecycle
 from orchestra.objects.defaults import set_defaults
-from orchestra.objects.kinds import SERVICE, ApiObject, Kind, kind_of
+from orchestra.objects.kinds import EVENT, SERVICE, ApiObject, Kind, kind_of
 from orchestra.objects.validation import validate_create, validate_status_update, validate_update
-from orchestra.store.access import Access
+from orchestra.pb import core
+from orchestra.store.access import Access, Commit
 from orchestra.store.allocation import NO_CHANGE, NodePorts, PortChange, release
 from orchestra.store.encoding import Decoder, copy_of, stored
+from orchestra.store.expiry import SharedLease
 from orchestra.store.namespaces import Namespaces
 
 CREATE_TRIES = 16
@@ -50,6 +52,7 @@ class Writer:
         self._rng = rng
         self._namespaces = Namespaces(access, decoder)
         self._ports = NodePorts(access, rng)
+        self._event_lease = SharedLease(access, clock)
 
     def new_uid(self) -> str:
         """A random UUID."""
@@ -109,9 +112,8 @@ class Writer:
         if dry_run:
             seen = [await self._access.get(looked) for looked in look]
         else:
-            commit = await self._access.commit(
-                [*compare, *ports.compare], [Put(key, data), *ports.ops], look=look
-            )
+            put = Put(key, data, lease=await self._event_lease.current() if kind is EVENT else 0)
+            commit = await self._commit([*compare, *ports.compare], [put, *ports.ops], look)
             if commit.succeeded:
                 return Written(self._decoder.remember(new, key, len(data), commit.revision))
             seen = list(commit.seen)
@@ -121,6 +123,14 @@ class Writer:
             return Changed(seen[0])
         lost = self._ports.check(new, ports, seen[len(look) - len(ports.look) :])
         return Written(new) if dry_run and not lost else Changed(None)
+
+    async def _commit(self, compare: Sequence[Compare], ops: Sequence[Op], look: Sequence[bytes]) -> Commit:
+        """A commit that may put Events."""
+        try:
+            return await self._access.commit(compare, ops, look)
+        except Unavailable as error:
+            self._event_lease.failed(error)
+            raise
 
     async def replace(
         self, kind: Kind, kv: KeyValue, new: ApiObject, *, subresource: str, dry_run: bool
@@ -183,24 +193,25 @@ class Writer:
         gone.metadata.resourceVersion = str(commit.revision)
         return Written(gone, removed=True)
 
-    async def put_all(self, namespace: str, objects: Sequence[ApiObject], lease: int = 0) -> int:
-        """Writes objects of one namespace in one transaction, whatever is there, unchecked; the revision.
+    async def put_events(self, namespace: str, events: Sequence[core.Event]) -> int:
+        """Writes Events of one namespace in one transaction, whatever is there, unchecked; the revision.
 
-        For objects that the house itself makes (events), where a check each would cost more than the write.
+        They come from the house itself, where a check each would cost more than the write.
         Raises: NotFound and Forbidden of the namespace, Unavailable, Conflict.
         """
-        ops: list[Op] = []
-        for obj in objects:
-            data = stored(copy_of(obj))
-            ops.append(Put(kind_of(obj).key(namespace, obj.metadata.name).encode(), data, lease=lease))
-        kind, name = kind_of(objects[0]), objects[0].metadata.name
+        lease = await self._event_lease.current()
+        ops = [
+            Put(EVENT.key(namespace, event.metadata.name).encode(), stored(copy_of(event)), lease=lease)
+            for event in events
+        ]
+        name = events[0].metadata.name
         for _ in range(CREATE_TRIES):
-            alive = await self._namespaces.alive(namespace, kind, name)
-            commit = await self._access.commit([alive], ops, look=[Namespaces.key(namespace)])
+            alive = await self._namespaces.alive(namespace, EVENT, name)
+            commit = await self._commit([alive], ops, [Namespaces.key(namespace)])
             if commit.succeeded:
                 return commit.revision
-            self._namespaces.saw(namespace, commit.seen[0], kind, name)
-        raise modified(kind, name)
+            self._namespaces.saw(namespace, commit.seen[0], EVENT, name)
+        raise modified(EVENT, name)
 
 
 def _demand(kind: Kind, obj: ApiObject, violations: list[Violation]) -> None:

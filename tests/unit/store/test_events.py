@@ -11,10 +11,11 @@ from orchestra.mvcc.model import Range
 from orchestra.objects.kinds import EVENT, NAMESPACE
 from orchestra.pb import core
 from orchestra.store import events
-from orchestra.store.events import BURST, QUEUE_BOUND, SLICE_SECONDS, TTL_SECONDS, EventRecorder
+from orchestra.store.events import BURST, QUEUE_BOUND, EventRecorder
+from orchestra.store.expiry import EVENT_TTL_SECONDS, SLICE_SECONDS
 from orchestra.store.memory import MemoryStore
 from orchestra.store.objects import ObjectStore
-from tests.unit.store.samples import namespace, node, pod
+from tests.unit.store.samples import namespace, node, pod, sample
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ async def test_events_are_forgotten_and_leases_shared(
     clock.advance(SLICE_SECONDS)
     recorder.record(web, "Normal", "Tested", "second")
     await _flushed(recorder)
-    clock.advance(TTL_SECONDS)
+    clock.advance(EVENT_TTL_SECONDS)
     assert await store.expire_due() == 1, "one lease for a slice of time"
     assert [event.message for event in await _events(objects)] == ["second"]
     clock.advance(SLICE_SECONDS)
@@ -158,6 +159,16 @@ async def test_a_lease_that_is_gone_is_replaced(
     recorder.record(web, "Normal", "Tested", "second")
     await _flushed(recorder)
     assert [event.message for event in await _events(objects)] == ["second"]
+
+
+async def test_events_that_others_create_are_forgotten_too(
+    objects: ObjectStore, store: MemoryStore, clock: ManualClock
+) -> None:
+    await objects.create(sample(EVENT, "own"))
+    await objects.mutate(EVENT, "default", "own", lambda obj: obj.metadata.labels.update(a="b"))
+    clock.advance(EVENT_TTL_SECONDS + SLICE_SECONDS)
+    await store.expire_due()
+    assert await _events(objects) == []
 
 
 async def test_what_cannot_be_written_is_given_up_quietly(

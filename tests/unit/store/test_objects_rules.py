@@ -21,7 +21,7 @@ from orchestra.base.errors import (
 )
 from orchestra.mvcc.errors import DuplicateKey, RequestTooLarge
 from orchestra.mvcc.model import Compare, Put, Range, Result, Target, Txn
-from orchestra.objects.kinds import DEPLOYMENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
+from orchestra.objects.kinds import DEPLOYMENT, EVENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
 from orchestra.pb import autoscaling, core, meta
 from orchestra.store.contract import Compacted, FutureRevision, LeaseNotFound, StoreUnavailable
 from orchestra.store.failures import api_error
@@ -328,12 +328,54 @@ async def test_a_failing_guard_refuses_every_write(objects: ObjectStore, store: 
         guarded.delete(POD, "default", "web"),
         guarded.bind("default", "web", created.metadata.uid, "n1"),
         guarded.update_scale(DEPLOYMENT, scale),
-        guarded.put_all("default", [pod("late")]),
+        guarded.put_events("default", [sample(EVENT, "late")]),
     ]
     for write in writes:
         with pytest.raises(Unavailable, match="no longer the leader"):
             await write
     assert store.revision == revision
+
+
+async def test_a_name_cannot_reach_into_another_namespace(objects: ObjectStore) -> None:
+    for wanted in (pod("a/b"), pod("..", "default"), pod("b", "default/a")):
+        with pytest.raises(Invalid):
+            await objects.create(wanted)
+
+
+async def test_apply_with_a_resource_version_is_optimistic(objects: ObjectStore) -> None:
+    created, _ = await objects.apply(deployment("web", 1))
+    await objects.mutate(DEPLOYMENT, "default", "web", lambda obj: obj.metadata.labels.update(a="b"))
+    stale = deployment("web", 2)
+    stale.metadata.resourceVersion = created.metadata.resourceVersion
+    with pytest.raises(Conflict, match="has been modified"):
+        await objects.apply(stale)
+
+
+async def test_apply_takes_away_what_it_no_longer_says(objects: ObjectStore) -> None:
+    wanted = deployment("web", 3)
+    wanted.spec.template.spec.containers[0].env.add(name="A", value="1")
+    wanted.spec.template.spec.containers[0].env.add(name="B", value="2")
+    await objects.apply(wanted)
+    scale = await objects.scale(DEPLOYMENT, "default", "web")
+    scale.spec.replicas = 7
+    await objects.update_scale(DEPLOYMENT, scale)
+    del wanted.spec.template.spec.containers[0].env[0]
+    wanted.spec.ClearField("replicas")
+    applied, outcome = await objects.apply(wanted)
+    assert outcome == "configured"
+    assert [env.name for env in applied.spec.template.spec.containers[0].env] == ["B"]
+    assert applied.spec.replicas == 1, "no longer said, so the default again"
+    assert applied.metadata.generation == 3
+    mistaken = deployment("web", -1)
+    with pytest.raises(Invalid, match=r"spec\.replicas"):
+        await objects.apply(mistaken)
+
+
+async def test_apply_by_many_at_once(objects: ObjectStore) -> None:
+    results = await asyncio.gather(*(objects.apply(deployment("web", 2)) for _ in range(10)))
+    outcomes = sorted(outcome for _, outcome in results)
+    assert outcomes.count("created") == 1
+    assert outcomes.count("unchanged") == 9
 
 
 async def test_names_that_are_none(objects: ObjectStore) -> None:
