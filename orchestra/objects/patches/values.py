@@ -40,7 +40,7 @@ def check(patch: Any) -> None:
 def weigh(value: Any, limit: int) -> int:
     """Roughly how many bytes the value has as JSON.
 
-    Raises: BadRequest beyond `limit`, and for nesting beyond DEPTH_MAX.
+    Raises: BadRequest beyond `limit`, for nesting beyond DEPTH_MAX, and for what is no JSON key.
     """
     total = 0
     level = [value]
@@ -49,7 +49,10 @@ def weigh(value: Any, limit: int) -> int:
         for one in level:
             total += 2
             if isinstance(one, dict):
-                total += sum(len(key) if isinstance(key, str) else 1 for key in one)
+                for key in one:
+                    if not isinstance(key, str):
+                        raise BadRequest(f"the patch has {str(key)[:64]} as a key: keys are strings")
+                    total += len(key)
                 below.extend(one.values())
             elif isinstance(one, list):
                 below.extend(one)

@@ -1,8 +1,11 @@
 """Merge patch, JSON patch and the bounds: RFC 7386's and RFC 6902's own examples, and what is refused."""
 
 import copy
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestra.base.errors import BadRequest, Invalid
 from orchestra.objects.patches import (
@@ -139,6 +142,11 @@ def test_bounds_of_any_patch() -> None:
         merge_patch({}, {"a": "x" * (PATCH_BYTES_MAX + 1)})
 
 
+def test_keys_are_strings() -> None:
+    with pytest.raises(BadRequest, match="keys are strings"):
+        merge_patch({}, {"a": [{1: 2}]})
+
+
 @pytest.mark.parametrize(
     "data",
     [b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b"[" * 100 + b"]" * 100, b" " * (PATCH_BYTES_MAX + 1)],
@@ -157,3 +165,31 @@ def test_same() -> None:
     for one, other in [(1, True), ([1], [1, 2]), ({"a": 1}, {"b": 1}), ({}, []), ("", None), ([], {})]:
         assert not same(one, other)
         assert not same(other, one)
+
+
+names = st.sampled_from(["a", "b", "~", "/", "", "0", "-"])
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["", "a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+steps = st.lists(names | st.sampled_from(["1", "2", "~0"]), max_size=3)
+pointers = steps.map(lambda path: "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path))
+operations = st.fixed_dictionaries(
+    {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"]), "path": pointers},
+    optional={"value": documents, "from": pointers},
+)
+
+
+@given(documents, st.lists(operations, max_size=4))
+def test_json_patch_refuses_or_answers_and_changes_nothing_else(target: object, ops: list[object]) -> None:
+    before = copy.deepcopy((target, ops))
+    with suppress(BadRequest, Invalid):
+        json_patch(target, ops)
+    assert (target, ops) == before
+
+
+@given(documents, documents)
+def test_merge_patch_is_idempotent(target: object, patch: object) -> None:
+    once = merge_patch(target, patch)
+    assert merge_patch(once, patch) == once

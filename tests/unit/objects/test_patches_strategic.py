@@ -1,6 +1,7 @@
 """Strategic merge: Kubernetes' outcomes by table, and the laws of apply's three-way diff."""
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -285,3 +286,32 @@ def test_what_nobody_applied_stays(original: Any, current: Any) -> None:
     assert strategic_merge(core.Pod, current, three_way(core.Pod, {}, {}, current)) == current
     assert strategic_merge(core.Pod, current, {}) == current
     assert three_way(core.Pod, original, current, current) == {}
+
+
+directives = st.sampled_from(
+    ["$patch", "$retainKeys", ORDER + "containers", ORDER + "finalizers", DELETE + "finalizers", "containers",
+     "finalizers", "labels", "metadata", "spec", "name", "env", "ports", "x"]
+)  # fmt: skip
+scalars = st.none() | st.integers(0, 1) | st.sampled_from(["delete", "replace", "a", "b", "name"])
+wild = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(directives, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(
+    target=pods | st.dictionaries(directives, wild, max_size=3),
+    patch=st.dictionaries(directives, wild, max_size=3),
+)
+def test_any_patch_is_refused_or_merged(target: Any, patch: Any) -> None:
+    before = copy.deepcopy((target, patch))
+    with suppress(BadRequest):
+        strategic_merge(core.Pod, target, patch)
+    assert (target, patch) == before
+
+
+@given(original=wild, modified=pods, current=pods)
+def test_a_broken_record_of_the_last_apply_does_no_harm(original: Any, modified: Any, current: Any) -> None:
+    result = strategic_merge(core.Pod, current, three_way(core.Pod, original, modified, current))
+    assert three_way(core.Pod, modified, modified, result) == {}
