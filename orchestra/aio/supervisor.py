@@ -49,6 +49,7 @@ class _Child:
         self.running = False
         self.restarts = 0
         self.last_error = ""
+        self.forget_when_done = False
         self.task: asyncio.Task[None] | None = None
 
     def status(self) -> ActorStatus:
@@ -125,6 +126,8 @@ class Supervisor:
                 await asyncio.sleep(wait_ms / 1000)
             else:
                 child.running = False
+                if child.forget_when_done:
+                    self._children.pop(child.name, None)
                 return
 
     def _fail(self, child: _Child, error: Exception) -> None:
@@ -147,6 +150,13 @@ class Supervisor:
         Raises: SupervisedFailure, with the cause chained.
         """
         await asyncio.shield(self._failed_future())
+
+    def forget(self, name: str) -> None:
+        """Drops a task that comes and goes (a pod's worker) from the status, once it has ended."""
+        child = self._children.pop(name, None)
+        if child is not None and child.running:
+            child.forget_when_done = True
+            self._children[name] = child
 
     def status(self) -> list[ActorStatus]:
         """How every task fares, in the order of their start."""
