@@ -111,31 +111,34 @@ class LogRelays:
         if relay is None or relay.dialled.is_set():
             raise NotFound("nobody waits for this log any more")
         relay.dialled.set()
+        copying = asyncio.ensure_future(_copy(relay, first, requests))
+        # The reader may leave while the agent has nothing to say.
+        left = asyncio.ensure_future(relay.ended.wait())
         try:
-            async with asyncio.TaskGroup() as both:
-                copying = both.create_task(_copy(relay, first, requests))
-                both.create_task(_until_gone(relay, copying))
+            await asyncio.wait((copying, left), return_when=asyncio.FIRST_COMPLETED)
+            # A stream that broke looks at first like one that ended: its cancellation is on its way by now.
+            await asyncio.sleep(0)
+            if copying.done():
+                error = copying.result()
+                relay.end(BadRequest(error) if error else None)
         finally:
             relay.end(Unavailable(f'the agent of node "{relay.node}" was lost while it sent the log'))
+            copying.cancel()
+            left.cancel()
+            await asyncio.gather(copying, left, return_exceptions=True)
 
 
 async def _copy(
     relay: LogRelay, message: agent.PushLogMessage, requests: AsyncIterator[agent.PushLogMessage]
-) -> None:
+) -> str:
+    """To the end of the agent's stream; what the agent says is wrong, "" for nothing."""
     try:
         while not message.error:
             await relay.push(message.data)
             following = await anext(requests, None)
             if following is None:
-                relay.end()
-                return
+                break
             message = following
     except MailboxClosed:
-        return
-    relay.end(BadRequest(message.error))
-
-
-async def _until_gone(relay: LogRelay, copying: "asyncio.Task[None]") -> None:
-    """Ends the copying when the reader is gone, for it may wait for an agent that has nothing to say."""
-    await relay.ended.wait()
-    copying.cancel()
+        return ""
+    return message.error
