@@ -137,7 +137,7 @@ def validate_resources(found: Findings, resources: core.ResourceRequirements, pa
     """Limits and requests: amounts that are none below 0, no request above its limit."""
     validate_resource_list(found, resources.requests, f"{path}.requests")
     validate_resource_list(found, resources.limits, f"{path}.limits")
-    for name, request in resources.requests.items():
+    for name, request in sorted(resources.requests.items()):
         if name not in resources.limits:
             continue
         limit = resources.limits[name].string
@@ -153,7 +153,7 @@ def validate_resources(found: Findings, resources: core.ResourceRequirements, pa
 
 def validate_resource_list(found: Findings, amounts: Mapping[str, meta.Quantity], path: str) -> None:
     """Names and amounts of resources."""
-    for name, quantity in amounts.items():
+    for name, quantity in sorted(amounts.items()):
         place = f"{path}[{name}]"
         if found.check(place, name, names.qualified_name) and not _is_resource(name):
             found.invalid(

@@ -44,10 +44,10 @@ def _as_prefix(text: str) -> str:
 def validate_labels(found: Findings, labels: Mapping[str, str], path: str) -> None:
     """Keys and values of labels."""
     size = 0
-    for key, value in labels.items():
+    for key, value in sorted(labels.items()):
         size += len(key.encode()) + len(value.encode())
-        found.check(f"{path}[{key}]" if _fits_path(key) else path, key, names.qualified_name)
         place = f"{path}[{key}]" if _fits_path(key) else path
+        found.check(place, key, names.qualified_name)
         found.check(place, value, names.label_value)
     if size > LABELS_BYTES_MAX:
         found.too_long(path, LABELS_BYTES_MAX)
@@ -60,7 +60,7 @@ def _fits_path(key: str) -> bool:
 def validate_annotations(found: Findings, annotations: Mapping[str, str], path: str) -> None:
     """Keys of annotations, and how much there is of them."""
     size = 0
-    for key, value in annotations.items():
+    for key, value in sorted(annotations.items()):
         size += len(key.encode()) + len(value.encode())
         found.check(
             f"{path}[{key}]" if _fits_path(key) else path,

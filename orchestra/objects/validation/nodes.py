@@ -19,10 +19,9 @@ def validate_node(found: Findings, node: core.Node) -> None:
         if key in seen:
             found.duplicate(path, f"{taint.key}:{taint.effect}")
         seen.add(key)
-    if node.spec.podCIDR:
-        found.check("spec.podCIDR", node.spec.podCIDR, cidr_problem)
-        if node.spec.podCIDRs and node.spec.podCIDRs[0] != node.spec.podCIDR:
-            found.invalid("spec.podCIDRs[0]", node.spec.podCIDRs[0], "must be the same as spec.podCIDR")
+    blocks = node.spec.podCIDRs
+    if node.spec.podCIDR and blocks and blocks[0] != node.spec.podCIDR:
+        found.invalid("spec.podCIDRs[0]", blocks[0], "must be the same as spec.podCIDR")
     for index, block in enumerate(node.spec.podCIDRs):
         found.check(f"spec.podCIDRs[{index}]", block, cidr_problem)
     validate_node_status(found, node)
@@ -31,7 +30,7 @@ def validate_node(found: Findings, node: core.Node) -> None:
 def validate_node_status(found: Findings, node: core.Node) -> None:
     """What a node says of itself."""
     for field, amounts in (("capacity", node.status.capacity), ("allocatable", node.status.allocatable)):
-        for name, quantity in amounts.items():
+        for name, quantity in sorted(amounts.items()):
             found.quantity(f"status.{field}[{name}]", quantity.string)
     seen = set[tuple[str, str]]()
     for index, address in enumerate(node.status.addresses):

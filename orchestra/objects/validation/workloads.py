@@ -1,6 +1,7 @@
 """Rules of ReplicationController, ReplicaSet and Deployment."""
 
 from orchestra.objects import intstr
+from orchestra.objects.codec import to_json
 from orchestra.objects.selectors import selector_from
 from orchestra.objects.validation.findings import Findings
 from orchestra.objects.validation.metadata import (
@@ -27,7 +28,7 @@ def validate_replication_controller(found: Findings, controller: core.Replicatio
     else:
         labels = spec.template.metadata.labels
         if any(labels.get(key) != value for key, value in spec.selector.items()):
-            found.invalid("spec.template.metadata.labels", dict(labels), _MISMATCH)
+            found.invalid("spec.template.metadata.labels", dict(sorted(labels.items())), _MISMATCH)
         _template(found, spec.template)
     _numbers(found, spec)
 
@@ -35,21 +36,14 @@ def validate_replication_controller(found: Findings, controller: core.Replicatio
 def validate_replica_set(found: Findings, replica_set: apps.ReplicaSet) -> None:
     """A ReplicaSet."""
     spec = replica_set.spec
-    if not spec.HasField("template"):
-        found.required("spec.template")
-    else:
-        _template(found, spec.template)
-    _selector(found, spec.selector, spec.template)
+    _template_and_selector(found, spec)
     _numbers(found, spec)
 
 
 def validate_deployment(found: Findings, deployment: apps.Deployment) -> None:
     """A Deployment."""
     spec = deployment.spec
-    if not spec.HasField("template"):
-        found.required("spec.template")
-    _template(found, spec.template)
-    _selector(found, spec.selector, spec.template)
+    _template_and_selector(found, spec)
     _numbers(found, spec)
     found.at_least("spec.revisionHistoryLimit", spec.revisionHistoryLimit, 0)
     _strategy(found, spec.strategy)
@@ -64,6 +58,14 @@ def validate_deployment(found: Findings, deployment: apps.Deployment) -> None:
         )
 
 
+def _template_and_selector(found: Findings, spec: apps.ReplicaSetSpec | apps.DeploymentSpec) -> None:
+    if spec.HasField("template"):
+        _template(found, spec.template)
+        _selector(found, spec.selector, spec.template)
+    else:
+        found.required("spec.template")
+
+
 def _selector(found: Findings, selector: meta.LabelSelector, template: core.PodTemplateSpec) -> None:
     if is_empty_selector(selector):
         found.required(
@@ -72,7 +74,7 @@ def _selector(found: Findings, selector: meta.LabelSelector, template: core.PodT
         return
     before = len(found.violations)
     validate_label_selector(found, selector, "spec.selector")
-    labels = dict(template.metadata.labels)
+    labels = dict(sorted(template.metadata.labels.items()))
     if len(found.violations) == before and not selector_from(selector).matches(labels):
         found.invalid("spec.template.metadata.labels", labels, _MISMATCH)
 
@@ -141,15 +143,16 @@ def validate_selector_unchanged(
     if new.spec.selector == old.spec.selector:
         return
     selector = new.spec.selector
-    shown = dict(selector.matchLabels)
-    found.immutable("spec.selector", {"matchLabels": shown} if not selector.matchExpressions else str(shown))
+    found.immutable("spec.selector", to_json(selector))
 
 
 def validate_counts(found: Findings, status: _Status) -> None:
     """The numbers of a status: none below 0, and none of a part above the whole."""
-    for field, value in status.ListFields():
-        if isinstance(value, int) and value < 0:
-            found.at_least(f"status.{field.name}", value, 0)
+    negative = [field.name for field, value in status.ListFields() if isinstance(value, int) and value < 0]
+    for name in negative:
+        found.at_least(f"status.{name}", getattr(status, name), 0)
+    if negative:
+        return
     if status.readyReplicas > status.replicas:
         found.invalid("status.readyReplicas", status.readyReplicas, "cannot be greater than status.replicas")
     if status.availableReplicas > status.readyReplicas:

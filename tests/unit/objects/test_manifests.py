@@ -157,7 +157,7 @@ def test_numbers_are_read_as_kubernetes_reads_them():
         ("a: !!binary b\n", "web.yaml:1: tag !!binary is not supported: leave it out"),
         ("&a b: c\n", 'web.yaml:1: anchor "&a" on a key: anchor a value instead'),
         ("a:\n  <<: 3\n", 'web.yaml:2: "<<" merges mappings only'),
-        ("kind: Pod\napiVersion: v1\nkind: Pod\n", 'web.yaml:3: kind: duplicate key "kind": it is on line 1 and again on line 3'),
+        ("kind: Namespace\napiVersion: v1\nmetadata: {name: a}\nkind: Pod\n", 'web.yaml:4: kind: duplicate key "kind": it is on line 1 and again on line 4'),
         ("hello\n", 'web.yaml:1: expected an object, got "hello" (a string)'),
         ("\n- a\n", "web.yaml:2: expected an object, got a list"),
         ("kind: Pod\n", "web.yaml:1: apiVersion: is missing"),
