@@ -170,7 +170,7 @@ def _reading(steps: tuple[str, ...], field: Field) -> _Reader:
     unset: tuple[str, ...] = ("",)
     if field.shape is Shape.BOOL:
         unset = ("", "false")
-    elif field.shape in (Shape.INT32, Shape.INT64, Shape.UINT32, Shape.UINT64, Shape.DOUBLE):
+    elif field.shape in (Shape.INT32, Shape.INT64):
         unset = ("", "0")
     shape = field.shape
 

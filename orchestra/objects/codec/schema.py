@@ -18,9 +18,6 @@ class Shape(Enum):
     STRING = "string"
     INT32 = "int32"
     INT64 = "int64"
-    UINT32 = "uint32"
-    UINT64 = "uint64"
-    DOUBLE = "double"
     BOOL = "bool"
     BYTES = "bytes"
     ENUM = "enum"
@@ -43,10 +40,6 @@ _SCALAR: Mapping[int, Shape] = {
     FieldDescriptor.CPPTYPE_STRING: Shape.STRING,
     FieldDescriptor.CPPTYPE_INT32: Shape.INT32,
     FieldDescriptor.CPPTYPE_INT64: Shape.INT64,
-    FieldDescriptor.CPPTYPE_UINT32: Shape.UINT32,
-    FieldDescriptor.CPPTYPE_UINT64: Shape.UINT64,
-    FieldDescriptor.CPPTYPE_DOUBLE: Shape.DOUBLE,
-    FieldDescriptor.CPPTYPE_FLOAT: Shape.DOUBLE,
     FieldDescriptor.CPPTYPE_BOOL: Shape.BOOL,
     FieldDescriptor.CPPTYPE_ENUM: Shape.ENUM,
 }

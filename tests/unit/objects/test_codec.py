@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from orchestra.objects import codec
 from orchestra.objects.codec import Field, Schema, Shape, schema_of
 from orchestra.objects.kinds import BY_NAME, KINDS
+from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import apps, autoscaling, core, meta
 
 
@@ -36,7 +37,6 @@ ONE: dict[Shape, Any] = {
     Shape.STRING: "text ü",
     Shape.INT32: -(2**31),
     Shape.INT64: 2**63 - 1,
-    Shape.DOUBLE: 0.5,
     Shape.BOOL: True,
     Shape.BYTES: b"\x00\xff",
     Shape.TIME: meta.Time(seconds=1_767_225_600),
@@ -50,7 +50,6 @@ OTHER: dict[Shape, Any] = {
     Shape.STRING: "",
     Shape.INT32: 0,
     Shape.INT64: 0,
-    Shape.DOUBLE: 0.0,
     Shape.BOOL: False,
     Shape.BYTES: b"",
     Shape.INT_OR_STRING: meta.IntOrString(type=0, intVal=8080),
@@ -257,6 +256,17 @@ def test_accepted(message_type: Any, data: dict[str, Any], expected: Any) -> Non
     message, violations = codec.from_json(message_type, data)
     assert violations == []
     assert message == expected
+
+
+def test_enumerations_and_bytes() -> None:
+    request = api.PatchRequest(kind=api.POD, name="web", patch=b"\x00\xff")
+    data = codec.to_json(request)
+    assert data == {"kind": "POD", "name": "web", "patch": "AP8="}
+    assert codec.from_json(api.PatchRequest, data) == (request, [])
+    _, violations = codec.from_json(api.PatchRequest, {"kind": "UNICORN", "patch": "?"})
+    assert [one.path for one in violations] == ["kind", "patch"]
+    assert "expected one of KIND_UNSPECIFIED, NAMESPACE" in violations[0].message
+    assert "expected a string in base64" in violations[1].message
 
 
 def test_manifest_order_and_type() -> None:
