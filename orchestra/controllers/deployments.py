@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import Clock
-from orchestra.base.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
+from orchestra.base.errors import AlreadyExists, ApiError, Conflict, NotFound
 from orchestra.base.log import get_logger
 from orchestra.controllers.plans import deployments as plans
 from orchestra.controllers.plans import pods as podq
@@ -12,7 +12,16 @@ from orchestra.controllers.plans import revisions, rolling, rollout_status
 from orchestra.controllers.plans.deployments import Change, DeploymentObserved, DeploymentPlan
 from orchestra.controllers.plans.replicas import controller_reference, released
 from orchestra.controllers.replicas import ORPHANS, orphan_namespace
-from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, Recorder, unless_gone, until
+from orchestra.controllers.runner import (
+    DONE,
+    Key,
+    Outcome,
+    OwnWrites,
+    Recorder,
+    is_ending,
+    unless_gone,
+    until,
+)
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject
 from orchestra.objects.lifecycle import copy_of
 from orchestra.objects.selectors import selector_from
@@ -107,7 +116,7 @@ class DeploymentReconciler:
             deployment = await self._note_revision(key, deployment, plan.revision)
         if plan.status is not None:
             await self._write_status(key, deployment, plan.status)
-        return until(plan.requeue_at_ns, now_ns)
+        return until(plan.requeue_at_ns, self._clock.wall_ns())
 
     def _observe(self, deployment: apps.Deployment) -> DeploymentObserved:
         sets = self._sets.by_index(BY_CONTROLLER, deployment.metadata.uid)
@@ -176,9 +185,7 @@ class DeploymentReconciler:
 
     async def _report_failure(self, key: Key, deployment: apps.Deployment, error: ApiError) -> None:
         """Says in the status why the new set cannot be made."""
-        if isinstance(error, Conflict) or (
-            isinstance(error, Forbidden) and "being terminated" in error.message
-        ):
+        if isinstance(error, Conflict) or is_ending(error):
             return
         self._recorder.record(deployment, "Warning", "ReplicaSetCreateError", str(error))
         if not rollout_status.has_deadline(deployment):

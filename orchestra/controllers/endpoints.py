@@ -2,10 +2,9 @@
 
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import Clock
-from orchestra.base.errors import Forbidden
 from orchestra.controllers.plans import endpoints as plans
 from orchestra.controllers.plans.endpoints import EndpointsObserved
-from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, unless_gone
+from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, rest_for, unless_gone
 from orchestra.objects.kinds import ENDPOINT_SLICE, POD, SERVICE, ApiObject
 from orchestra.objects.selectors import selector_from_map
 from orchestra.pb import core, discovery, meta
@@ -94,16 +93,12 @@ class EndpointsReconciler:
         pods = [pod for pod in self._pods.list(key[0]) if selector.matches(pod.metadata.labels)]
         plan = plans.plan(EndpointsObserved(service, pods, slices), self._clock.wall_ns())
         for made in plan.create:
-            try:
-                self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.create(made))
-            except Forbidden:
-                # The namespace is being terminated: what is there goes with it.
-                return DONE
+            self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.create(made))
         for changed in plan.update:
             self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.update(changed))
         for found in plan.delete:
             await self._delete(key, found)
-        return DONE
+        return Outcome(rest_ns=rest_for(len(pods)))
 
     async def _delete(self, key: Key, found: discovery.EndpointSlice) -> None:
         options = meta.DeleteOptions(preconditions=meta.Preconditions(uid=found.metadata.uid))

@@ -115,7 +115,7 @@ class NodesReconciler:
         )
         plan = plans.plan(observed, now_ns, self._clock.wall_ns())
         await self._carry_out(key, node, plan)
-        return until(plan.requeue_at_ns, now_ns)
+        return until(plan.requeue_at_ns, self._clock.monotonic_ns())
 
     def _session(self, name: str, now_ns: int) -> tuple[Session, int | None]:
         """How the node's agent stands, with the time of its loss or when it is to be judged."""

@@ -7,11 +7,22 @@ from typing import Literal
 
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import Clock
-from orchestra.base.errors import ApiError, Conflict, Forbidden, NotFound
+from orchestra.base.errors import ApiError, Conflict, NotFound
 from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans import replicas as plans
 from orchestra.controllers.plans.replicas import ReplicaFailure, ReplicasObserved
-from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, Recorder, all_of, unless_gone, until
+from orchestra.controllers.runner import (
+    DONE,
+    Key,
+    Outcome,
+    OwnWrites,
+    Recorder,
+    all_of,
+    is_ending,
+    rest_for,
+    unless_gone,
+    until,
+)
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject, Kind
 from orchestra.objects.lifecycle import copy_of
 from orchestra.pb import core, meta
@@ -60,6 +71,8 @@ class ReplicasReconciler:
             self.queue.add((changed.metadata.namespace, changed.metadata.name))
 
     def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        if not plans.pod_matters(old, new):
+            return
         for pod in (old, new):
             if pod is None:
                 continue
@@ -92,21 +105,17 @@ class ReplicasReconciler:
         try:
             await self._delete(key, owner, plan.delete)
             await self._create(key, owner, plan.create)
-        except Forbidden as error:
-            if not self._is_ending(error):
-                problem, failure = error, ReplicaFailure("FailedCreate", str(error))
         except ApiError as error:
             problem = error
-            failure = ReplicaFailure("FailedCreate" if plan.create else "FailedDelete", str(error))
+            if not is_ending(error):
+                failure = ReplicaFailure("FailedCreate" if plan.create else "FailedDelete", str(error))
         await self._write_status(key, owner, plan, failure)
         if problem is not None:
             raise problem
         more = plan.create == plans.BURST_MAX or len(plan.delete) == plans.BURST_MAX
-        return Outcome(0) if more else until(plan.requeue_at_ns, now_ns)
-
-    @staticmethod
-    def _is_ending(error: Forbidden) -> bool:
-        return "being terminated" in error.message
+        if more:
+            return Outcome(0)
+        return until(plan.requeue_at_ns, self._clock.wall_ns(), rest_ns=rest_for(len(pods)))
 
     def _related(self, owner: ApiObject) -> dict[str, int] | None:
         """Active pods by node of all sets of the same Deployment; None where there is no such."""
@@ -166,7 +175,7 @@ class ReplicasReconciler:
                 self._writes.wrote(key, POD, result)
                 self._tell(owner, "Normal", "SuccessfulCreate", f"Created pod: {result.metadata.name}")
             if failed is not None:
-                if not (isinstance(failed, Forbidden) and self._is_ending(failed)):
+                if not (isinstance(failed, ApiError) and is_ending(failed)):
                     self._tell(owner, "Warning", "FailedCreate", f"Error creating: {failed}")
                 raise failed
             count -= batch

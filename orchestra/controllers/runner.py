@@ -8,7 +8,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from orchestra.aio.mailbox import MailboxClosed
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import NS_PER_SECOND
-from orchestra.base.errors import ApiError, Conflict, NotFound, PreconditionFailed, Unavailable
+from orchestra.base.errors import ApiError, Conflict, Forbidden, NotFound, PreconditionFailed
 from orchestra.base.log import get_logger
 from orchestra.objects.kinds import ApiObject, Kind
 from orchestra.store.informer import Informer
@@ -22,23 +22,44 @@ T = TypeVar("T")
 # The name of an object: namespace ("" for kinds without one) and name.
 Key = tuple[str, str]
 
-RETRY_LIMIT_MS = 30_000
 WRITES_AT_ONCE = 16
+REST_COUNT_MIN = 50
+REST_NS_EACH = 50_000
+REST_NS_MAX = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a reconcile ended. requeue_after_ns: look again after that long, None: when something changes."""
+    """How a reconcile ended.
+
+    requeue_after_ns: look again after that long; None: when something changes.
+    rest_ns: leave the key alone for that long, so that many small changes of a large thing are looked at
+    together and not one by one.
+    """
 
     requeue_after_ns: int | None = None
+    rest_ns: int = 0
 
 
 DONE = Outcome()
 
 
-def until(at_ns: int | None, now_ns: int) -> Outcome:
+def until(at_ns: int | None, now_ns: int, *, rest_ns: int = 0) -> Outcome:
     """DONE, or with a time: look again then. Both readings of one clock."""
-    return DONE if at_ns is None else Outcome(max(0, at_ns - now_ns))
+    return Outcome(None if at_ns is None else max(0, at_ns - now_ns), rest_ns)
+
+
+def rest_for(count: int) -> int:
+    """How long to leave alone what is `count` objects large: nothing for a few, 50 ms for a thousand.
+
+    Units: nanoseconds.
+    """
+    return 0 if count < REST_COUNT_MIN else min(count * REST_NS_EACH, REST_NS_MAX)
+
+
+def is_ending(error: ApiError) -> bool:
+    """Whether something could not be made because its namespace is being deleted: no reason to try again."""
+    return isinstance(error, Forbidden) and "being terminated" in error.message
 
 
 class Reconciler(Protocol[K_contra]):
@@ -97,34 +118,46 @@ class Controller(Generic[K]):
                 key = await self.queue.get()
             except MailboxClosed:
                 return
+            rest_ns = 0
             try:
-                await self._one(key)
+                rest_ns = await self._one(key)
             finally:
-                self.queue.done(key)
+                if rest_ns:
+                    asyncio.get_running_loop().call_later(rest_ns / NS_PER_SECOND, self.queue.done, key)
+                else:
+                    self.queue.done(key)
 
-    async def _one(self, key: K) -> None:
-        """Reconciles one key and answers however that ends."""
+    async def _one(self, key: K) -> int:
+        """Reconciles one key and answers however that ends; how long the key is to rest."""
         try:
             outcome = await self._reconciler.reconcile(key)
         except (Conflict, PreconditionFailed, NotFound) as error:
             # Somebody was first: what was decided is out of date, and the cache will soon say so.
             wait = self.queue.retry(key)
             log.debug("out of date, looking again", controller=self.name, key=key, why=error, wait=wait)
-        except Unavailable as error:
-            wait = self.queue.retry(key)
-            log.warning("cannot work now", controller=self.name, key=key, why=error, wait=wait)
-        except ApiError as error:
-            self.errors += 1
-            wait = self.queue.retry(key)
-            log.warning("reconcile failed", controller=self.name, key=key, why=error, wait=wait)
+            return 0
         except Exception as error:  # noqa: BLE001 - one key's defect must not stop the work on the others
-            self.errors += 1
-            wait = self.queue.retry(key)
-            log.error("reconcile failed", error, controller=self.name, key=key, wait=wait)
+            if isinstance(error, ApiError) and is_ending(error):
+                self.queue.forget(key)
+            else:
+                self._failed(key, error)
+            return 0
+        self.queue.forget(key)
+        if outcome.requeue_after_ns is not None:
+            self.queue.add_after(key, outcome.requeue_after_ns / NS_PER_SECOND)
+        return outcome.rest_ns
+
+    def _failed(self, key: K, error: Exception) -> None:
+        """Retries with back-off. The first of a row of failures is said aloud, a defect with its cause."""
+        self.errors += 1
+        first = self.queue.retries(key) == 0
+        wait = self.queue.retry(key)
+        if not first:
+            log.debug("reconcile failed again", controller=self.name, key=key, why=error, wait=wait)
+        elif isinstance(error, ApiError):
+            log.warning("reconcile failed", controller=self.name, key=key, why=error, wait=wait)
         else:
-            self.queue.forget(key)
-            if outcome.requeue_after_ns is not None:
-                self.queue.add_after(key, outcome.requeue_after_ns / NS_PER_SECOND)
+            log.error("reconcile failed", error, controller=self.name, key=key, wait=wait)
 
 
 class OwnWrites(Generic[K]):

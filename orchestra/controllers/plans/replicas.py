@@ -74,6 +74,19 @@ def wanted_replicas(owner: ApiObject) -> int:
     return int(owner.spec.replicas) if owner.spec.HasField("replicas") else 1
 
 
+def pod_matters(old: core.Pod | None, new: core.Pod | None) -> bool:
+    """Whether a change of a pod can change what its owner does or says."""
+    if old is None or new is None:
+        return True
+    return (
+        old.metadata.labels != new.metadata.labels
+        or old.metadata.ownerReferences != new.metadata.ownerReferences
+        or podq.is_deleting(old) != podq.is_deleting(new)
+        or podq.is_finished(old) != podq.is_finished(new)
+        or podq.condition(old, "Ready") != podq.condition(new, "Ready")
+    )
+
+
 def plan(observed: ReplicasObserved, now_ns: int) -> ReplicasPlan:
     """What brings the pods to the wanted number. now_ns: wall time."""
     owner = observed.owner

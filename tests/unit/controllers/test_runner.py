@@ -1,0 +1,91 @@
+"""The one place that answers every outcome."""
+
+import asyncio
+
+import pytest
+
+from orchestra.aio.supervisor import Supervisor
+from orchestra.aio.workqueue import WorkQueue
+from orchestra.base.errors import Conflict, InternalError
+from orchestra.controllers.runner import DONE, Controller, Outcome, all_of
+
+
+class Scripted:
+    """Raises or returns what the script says, one line a call, then is done."""
+
+    def __init__(self, *script: Exception | Outcome) -> None:
+        self.script = list(script)
+        self.calls: list[str] = []
+        self.finished = asyncio.Event()
+
+    async def reconcile(self, key: str) -> Outcome:
+        self.calls.append(key)
+        if not self.script:
+            self.finished.set()
+            return DONE
+        answer = self.script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "errors"),
+    [
+        (Conflict("changed"), 0), (InternalError("broken"), 1), (ValueError("a defect"), 1),
+        (Outcome(1_000_000), 0),
+    ],
+)  # fmt: skip
+async def test_every_outcome_is_answered(answer: Exception | Outcome, errors: int) -> None:
+    reconciler = Scripted(answer)
+    controller = Controller("test", reconciler, WorkQueue[str](), all_keys=lambda: ["a"])
+    async with asyncio.timeout(5), Supervisor("test") as supervisor:
+        supervisor.start("controller", controller.run)
+        await reconciler.finished.wait()
+    assert reconciler.calls == ["a", "a"]
+    assert controller.errors == errors
+
+
+async def test_one_key_is_never_worked_on_twice_at_a_time() -> None:
+    busy: set[str] = set()
+    done = 0
+    finished = asyncio.Event()
+
+    class Slow:
+        async def reconcile(self, key: str) -> Outcome:
+            nonlocal done
+            assert key not in busy
+            busy.add(key)
+            await asyncio.sleep(0)
+            busy.discard(key)
+            done += 1
+            if done < 50:
+                queue.add(key)
+            else:
+                finished.set()
+            return DONE
+
+    queue: WorkQueue[str] = WorkQueue()
+    controller = Controller("test", Slow(), queue, workers=4, all_keys=lambda: ["a", "b", "c"])
+    async with asyncio.timeout(5), Supervisor("test") as supervisor:
+        supervisor.start("controller", controller.run)
+        await finished.wait()
+    assert not controller.errors
+
+
+async def test_all_of_stops_after_a_failure() -> None:
+    begun: list[int] = []
+
+    def act(number: int) -> "asyncio.Future[int] | object":
+        async def run() -> int:
+            begun.append(number)
+            if number == 1:
+                raise Conflict("no")
+            return number
+
+        return run
+
+    with pytest.raises(Conflict):
+        await all_of([act(n) for n in range(10)], limit=3)  # type: ignore[misc]
+    assert begun == [0, 1, 2]
+    assert await all_of([act(n) for n in (5, 6)]) == [5, 6]  # type: ignore[misc]
