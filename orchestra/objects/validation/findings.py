@@ -18,7 +18,7 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         cut = value if len(value) <= _SHOWN_LENGTH_MAX else value[: _SHOWN_LENGTH_MAX - 1] + "…"
         return json.dumps(cut, ensure_ascii=False)
-    return json.dumps(value, ensure_ascii=False)[:_SHOWN_LENGTH_MAX]
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)[:_SHOWN_LENGTH_MAX]
 
 
 class Findings:

@@ -28,7 +28,7 @@ def validate_replication_controller(found: Findings, controller: core.Replicatio
     else:
         labels = spec.template.metadata.labels
         if any(labels.get(key) != value for key, value in spec.selector.items()):
-            found.invalid("spec.template.metadata.labels", dict(sorted(labels.items())), _MISMATCH)
+            found.invalid("spec.template.metadata.labels", dict(labels), _MISMATCH)
         _template(found, spec.template)
     _numbers(found, spec)
 
@@ -74,7 +74,7 @@ def _selector(found: Findings, selector: meta.LabelSelector, template: core.PodT
         return
     before = len(found.violations)
     validate_label_selector(found, selector, "spec.selector")
-    labels = dict(sorted(template.metadata.labels.items()))
+    labels = dict(template.metadata.labels)
     if len(found.violations) == before and not selector_from(selector).matches(labels):
         found.invalid("spec.template.metadata.labels", labels, _MISMATCH)
 
