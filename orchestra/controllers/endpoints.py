@@ -1,10 +1,12 @@
 """The EndpointSlice controller: follows pods and Services at once."""
 
+from functools import partial
+
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import Clock
 from orchestra.controllers.plans import endpoints as plans
 from orchestra.controllers.plans.endpoints import EndpointsObserved
-from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, rest_for, unless_gone
+from orchestra.controllers.runner import DONE, Key, Outcome, OwnWrites, all_of, rest_for, unless_gone
 from orchestra.objects.kinds import ENDPOINT_SLICE, POD, SERVICE, ApiObject
 from orchestra.objects.selectors import selector_from_map
 from orchestra.pb import core, discovery, meta
@@ -92,13 +94,17 @@ class EndpointsReconciler:
         selector = selector_from_map(service.spec.selector)
         pods = [pod for pod in self._pods.list(key[0]) if selector.matches(pod.metadata.labels)]
         plan = plans.plan(EndpointsObserved(service, pods, slices), self._clock.wall_ns())
-        for made in plan.create:
-            self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.create(made))
-        for changed in plan.update:
-            self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.update(changed))
-        for found in plan.delete:
-            await self._delete(key, found)
+        # What is no longer true first: a stopping pod must leave before a new one comes.
+        await all_of([partial(self._update, key, changed) for changed in plan.update])
+        await all_of([partial(self._delete, key, found) for found in plan.delete])
+        await all_of([partial(self._create, key, made) for made in plan.create])
         return Outcome(rest_ns=rest_for(len(pods)))
+
+    async def _create(self, key: Key, made: discovery.EndpointSlice) -> None:
+        self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.create(made))
+
+    async def _update(self, key: Key, changed: discovery.EndpointSlice) -> None:
+        self._writes.wrote(key, ENDPOINT_SLICE, await self._objects.update(changed))
 
     async def _delete(self, key: Key, found: discovery.EndpointSlice) -> None:
         options = meta.DeleteOptions(preconditions=meta.Preconditions(uid=found.metadata.uid))

@@ -247,13 +247,15 @@ def _keep(
 def _place(groups: dict[_Group, dict[str, discovery.Endpoint]], placed: Sequence[_Content]) -> list[_Content]:
     """Fills the remaining endpoints into slices of their group with room, then into new ones."""
     contents = list(placed)
+    by_group: dict[_Group, list[list[discovery.Endpoint]]] = {}
+    for _, group, kept in placed:
+        by_group.setdefault(group, []).append(kept)
     for group, endpoints in groups.items():
         rest = list(endpoints.values())
-        for _, other, kept in placed:
-            if other == group and rest:
-                room = ENDPOINTS_PER_SLICE_MAX - len(kept)
-                kept.extend(rest[:room])
-                rest = rest[room:]
+        for kept in by_group.get(group, ()):
+            room = ENDPOINTS_PER_SLICE_MAX - len(kept)
+            kept.extend(rest[:room])
+            rest = rest[room:]
         for start in range(0, len(rest), ENDPOINTS_PER_SLICE_MAX):
             contents.append((None, group, rest[start : start + ENDPOINTS_PER_SLICE_MAX]))
     return contents
