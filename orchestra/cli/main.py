@@ -185,7 +185,16 @@ def _report(error: Exception, verb: str, errors: TextIO, verbose: bool) -> int:
 
 
 def _see(verb: str, said: str) -> str:
-    return f" (see 'orchestra {verb} --help')" if verb and "--help" not in said else ""
+    told = any(word in said for word in ("see orchestra", "did you mean", "--help", "unknown command"))
+    return f" (see 'orchestra {verb} --help')" if verb and not told else ""
+
+
+def find_command(arguments: Sequence[str]) -> tuple[Command, list[str]]:
+    """The command that a line names, and the line without its words.
+
+    Raises: UsageError for a verb there is not.
+    """
+    return _find(*split_verb(GLOBALS, arguments))
 
 
 def _find(verb: str, rest: list[str]) -> tuple[Command, list[str]]:
