@@ -7,6 +7,9 @@ twice, so that the bytes decode to the whole object, and nothing is decoded to b
 
 from collections import OrderedDict
 
+from google.protobuf.message import DecodeError
+
+from orchestra.base.errors import InternalError
 from orchestra.mvcc.model import KeyValue
 from orchestra.objects.kinds import ApiObject, Kind
 
@@ -41,13 +44,6 @@ def stored(obj: ApiObject) -> bytes:
     return data
 
 
-def copy_of(obj: ApiObject) -> ApiObject:
-    """A private copy that may be changed."""
-    new = type(obj)()
-    new.CopyFrom(obj)
-    return new
-
-
 class Decoder:
     """Decodes stored objects, each (key, revision) once while it is in the cache.
 
@@ -66,12 +62,21 @@ class Decoder:
         return self.at(kind, kv.key, kv.value, kv.mod_revision)
 
     def at(self, kind: Kind, key: bytes, value: bytes, revision: int) -> ApiObject:
-        """The object in `value` as it was at a revision (of a deletion: the last state)."""
+        """The object in `value` as it was at a revision (of a deletion: the last state).
+
+        Raises: InternalError for bytes that are none.
+        """
         found = self._objects.get((key, revision))
         if found is not None:
             self._objects.move_to_end((key, revision))
             return found[0]
-        obj = kind.message.FromString(value + revision_suffix(revision))
+        try:
+            obj = kind.message.FromString(value + revision_suffix(revision))
+        except DecodeError as error:
+            raise InternalError(
+                f"what the store holds at {key.decode(errors='replace')} is no {kind.kind}: delete that key, "
+                "it was not written by Orchestra"
+            ) from error
         self.decoded += 1
         self._keep((key, revision), obj, len(value))
         return obj

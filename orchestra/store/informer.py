@@ -13,7 +13,7 @@ from orchestra.aio.backoff import Backoff
 from orchestra.aio.supervisor import ActorStatus, Supervisor
 from orchestra.base.errors import DeadlineExceeded, Expired, Unavailable
 from orchestra.base.log import get_logger
-from orchestra.objects.kinds import ApiObject, Kind
+from orchestra.objects.kinds import ApiObject, Kind, name_of
 from orchestra.store.objects import ObjectStore
 from orchestra.store.watching import ObjectBatch
 
@@ -50,34 +50,46 @@ def node_name(obj: ApiObject) -> Iterable[str]:
 
 
 class _Index:
-    """Objects by the values that a function says of each."""
+    """Objects by the values that a function says of each; one that fails says nothing of the object."""
 
-    __slots__ = ("by", "objects")
+    __slots__ = ("by", "errors", "name", "objects")
 
-    def __init__(self, by: IndexBy) -> None:
+    def __init__(self, name: str, by: IndexBy) -> None:
+        self.name = name
         self.by = by
+        self.errors = 0
         self.objects: dict[str, dict[Key, ApiObject]] = {}
 
+    def _values(self, obj: ApiObject | None) -> set[str]:
+        if obj is None:
+            return set()
+        try:
+            return set(self.by(obj))
+        except Exception as error:  # noqa: BLE001 - an index's defect must not stop the cache
+            self.errors += 1
+            log.error("an index has failed", error, index=self.name, object=name_of(obj))
+            return set()
+
     def change(self, key: Key, old: ApiObject | None, new: ApiObject | None) -> None:
-        before = set(self.by(old)) if old is not None else set()
-        after = set(self.by(new)) if new is not None else set()
-        for value in before - after:
-            held = self.objects[value]
-            del held[key]
+        after = self._values(new)
+        for value in self._values(old) - after:
+            held = self.objects.get(value, {})
+            held.pop(key, None)
             if not held:
-                del self.objects[value]
+                self.objects.pop(value, None)
         for value in after:
             self.objects.setdefault(value, {})[key] = new
 
 
 @dataclass(frozen=True, slots=True)
 class InformerStatus:
-    """How an informer fares: objects held, lists read so far, and handler calls that raised."""
+    """How an informer fares. errors: calls of handlers and indexes that raised."""
 
     objects: int
     revision: int
     lists: int
     handler_errors: int
+    index_errors: int = 0
 
 
 class Informer:
@@ -117,7 +129,8 @@ class Informer:
 
     def status(self) -> InformerStatus:
         """Figures for whoever watches over it."""
-        return InformerStatus(len(self._cache), self._revision, self._lists, self._handler_errors)
+        failed = sum(index.errors for index in self._indexes.values())
+        return InformerStatus(len(self._cache), self._revision, self._lists, self._handler_errors, failed)
 
     def get(self, namespace: str, name: str) -> ApiObject | None:
         """One object; for kinds without namespaces, namespace is ""."""
@@ -135,7 +148,7 @@ class Informer:
 
     def add_index(self, name: str, by: IndexBy) -> None:
         """Keeps the objects also under the values that `by` says of each (a pure function of the object)."""
-        index = _Index(by)
+        index = _Index(name, by)
         for key, obj in self._cache.items():
             index.change(key, None, obj)
         self._indexes[name] = index
@@ -191,12 +204,13 @@ class Informer:
             except Expired as error:
                 log.info("too far behind, listing again", kind=self.kind.plural, why=error)
                 self._resume = False
+                await asyncio.sleep(0)
             except (Unavailable, DeadlineExceeded) as error:
                 wait_ms = backoff.next_ms()
                 log.warning("cannot watch", kind=self.kind.plural, why=error, wait_ms=wait_ms)
                 await asyncio.sleep(wait_ms / 1000)
             except Exception:
-                # Half a batch may be in the cache: only a new list is sure to put it right.
+                # Part of a batch may be in the cache: a new list puts the rest right.
                 self._resume = False
                 raise
 

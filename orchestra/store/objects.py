@@ -16,7 +16,7 @@ from orchestra.pb import autoscaling, core, meta
 from orchestra.store import deleting, namespaces, patching, scaling
 from orchestra.store.access import Access
 from orchestra.store.contract import Store
-from orchestra.store.encoding import Decoder, copy_of
+from orchestra.store.encoding import Decoder
 from orchestra.store.encoding import encoded as encoded_bytes
 from orchestra.store.listing import EncodedPage, Filter, Lister, Page
 from orchestra.store.watching import ObjectBatch, ObjectEvent, ObjectWatch
@@ -179,7 +179,7 @@ class ObjectStore:
 
         def make(old: ApiObject) -> ApiObject | None:
             _check_uid(kind, old, uid)
-            new = copy_of(old)
+            new = lifecycle.copy_of(old)
             return None if change(new) is False else new
 
         return (await self._rewrite(kind, namespace, name, make, subresource, False)).obj
@@ -248,6 +248,8 @@ class ObjectStore:
         """
         kind = kind_of(obj)
         namespace, name = _place(kind, obj)
+        if not name:
+            raise BadRequest("apply needs metadata.name: a generateName works with create only")
         said = patching.applied_form(obj)
         for _ in range(WRITE_TRIES_AT_ONCE):
             old: ApiObject | None = None
@@ -342,7 +344,7 @@ class ObjectStore:
         scaling.check_scalable(kind, name)
 
         def make(old: ApiObject) -> ApiObject:
-            new = copy_of(old)
+            new = lifecycle.copy_of(old)
             scaling.set_replicas(new, scale, current_replicas)
             return new
 

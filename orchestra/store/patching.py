@@ -7,6 +7,7 @@ from typing import Any
 from orchestra.base.errors import BadRequest, invalid
 from orchestra.objects.codec import from_manifest, to_manifest
 from orchestra.objects.kinds import ApiObject, Kind, kind_of
+from orchestra.objects.lifecycle import copy_of
 from orchestra.objects.patches import json_patch, merge_patch, strategic_merge, three_way
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -63,8 +64,7 @@ def applied_form(obj: ApiObject) -> dict[str, Any]:
 
 def first_applied(obj: ApiObject, said: Mapping[str, Any]) -> ApiObject:
     """The object to create when there is none: a copy of `obj` with the annotation."""
-    new = type(obj)()
-    new.CopyFrom(obj)
+    new = copy_of(obj)
     new.metadata.annotations[LAST_APPLIED] = said["metadata"]["annotations"][LAST_APPLIED]
     return new
 

@@ -150,6 +150,9 @@ class ObjectWatch:
 
     async def _read_live(self) -> ObjectBatch | None:
         if self._watch is None:
+            await self._check_not_future()
+            if self._closed:
+                return None
             self._watch = self._access.store.watch(
                 self._key, self._end, start_revision=self._revision + 1, prev_kv=True
             )
@@ -174,6 +177,19 @@ class ObjectWatch:
             return None
         self._skipped = 0
         return ObjectBatch(batch.revision, events)
+
+    async def _check_not_future(self) -> None:
+        """A watch from a revision that never happened (the store was put back to a backup) would wait for
+        long and then miss what it is told from a past that is not its own.
+        """
+        if self._revision <= self._access.store.revision:
+            return
+        newest = (await self._access.range(Range(self._key, self._end, count_only=True))).revision
+        if self._revision > newest:
+            raise Expired(
+                f"too large resource version: {self._revision}, the newest is {newest}: list again, then "
+                "watch from there"
+            )
 
     def _matches(self, kv: KeyValue) -> bool:
         if self._wanted.everything:

@@ -19,7 +19,7 @@ from orchestra.objects.validation import validate_create, validate_status_update
 from orchestra.pb import core
 from orchestra.store.access import Access, Commit
 from orchestra.store.allocation import NO_CHANGE, NodePorts, PortChange, release
-from orchestra.store.encoding import Decoder, copy_of, stored
+from orchestra.store.encoding import Decoder, stored
 from orchestra.store.expiry import SharedLease
 from orchestra.store.namespaces import Namespaces
 
@@ -69,7 +69,7 @@ class Writer:
         Raises: AlreadyExists, Invalid, NotFound and Forbidden of the namespace, Unavailable, Conflict.
         """
         kind = kind_of(obj)
-        wanted = copy_of(obj)
+        wanted = lifecycle.copy_of(obj)
         set_defaults(wanted)
         generated = not wanted.metadata.name and bool(wanted.metadata.generateName)
         new = None
@@ -143,7 +143,7 @@ class Writer:
         old = self._decoder.decode(kind, kv)
         wanted = new
         if not subresource:
-            wanted = copy_of(new)
+            wanted = lifecycle.copy_of(new)
             set_defaults(wanted)
         updated = lifecycle.prepare_update(wanted, old, subresource=subresource, now_ns=self._clock.wall_ns())
         if updated == old:
@@ -189,7 +189,7 @@ class Writer:
         )
         if not commit.succeeded:
             return Changed(commit.seen[0])
-        gone = copy_of(last)
+        gone = lifecycle.copy_of(last)
         gone.metadata.resourceVersion = str(commit.revision)
         return Written(gone, removed=True)
 
@@ -201,7 +201,11 @@ class Writer:
         """
         lease = await self._event_lease.current()
         ops = [
-            Put(EVENT.key(namespace, event.metadata.name).encode(), stored(copy_of(event)), lease=lease)
+            Put(
+                EVENT.key(namespace, event.metadata.name).encode(),
+                stored(lifecycle.copy_of(event)),
+                lease=lease,
+            )
             for event in events
         ]
         name = events[0].metadata.name

@@ -118,6 +118,20 @@ async def test_a_subscriber_that_fails_is_counted_and_the_others_are_told(
     assert "broken on purpose" in caplog.text
 
 
+async def test_an_index_that_fails_is_counted_and_the_cache_goes_on(
+    objects: ObjectStore, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(Informer(objects, POD)) as informer:
+        informer.add_index("app", lambda obj: [obj.metadata.labels["app"] or str(1 // 0)])
+        await objects.create(pod("a"))
+        await objects.create(pod("b", app="web"))
+        await objects.mutate(POD, "default", "a", lambda obj: obj.metadata.labels.update(app="web"))
+        await informer.wait_revision(store.revision)
+        assert {obj.metadata.name for obj in informer.by_index("app", "web")} == {"a", "b"}
+        assert informer.status().index_errors == 2
+    assert "an index has failed" in caplog.text
+
+
 async def test_an_object_made_anew_is_two_changes(objects: ObjectStore, store: MemoryStore) -> None:
     """Deleted and created again where the informer could not look: subscribers hear of both."""
     seen: list[tuple[bool, bool]] = []

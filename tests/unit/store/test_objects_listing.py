@@ -189,6 +189,15 @@ async def test_a_watch_from_what_is_compacted(objects: ObjectStore, store: Memor
         await _next(watch)
 
 
+async def test_a_watch_from_what_never_happened(objects: ObjectStore, store: MemoryStore) -> None:
+    with objects.watch(POD, revision=store.revision) as watch:
+        await objects.create(pod("a"))
+        assert await _told(watch) == [("ADDED", "a")]
+    future = store.revision + 1
+    with objects.watch(POD, revision=future) as watch, pytest.raises(Expired, match="too large resource"):
+        await _next(watch)
+
+
 async def test_a_deletion_whose_past_is_compacted_still_has_a_name(
     objects: ObjectStore, store: MemoryStore
 ) -> None:
