@@ -179,7 +179,20 @@ class Local:
             await asyncio.to_thread(_launch, place, runtime, linger_s)
             link = place.connect()
         if link is None:
-            raise RuntimeFailure(f"the spawner at {place.endpoint} does not answer: see spawner.log beside it")
+            raise RuntimeFailure(
+                f"the spawner at {place.endpoint} does not answer: see spawner.log beside it"
+            )
+        reader, writer = await asyncio.open_unix_connection(sock=link, limit=_FRAME_MAX)
+        return cls(reader, writer)
+
+    @classmethod
+    async def connect(cls, data_dir: Path) -> "Local | None":
+        """Connects to a living spawner of the data directory, None if there is none."""
+        if not data_dir.is_dir():
+            return None
+        link = _Place(data_dir).connect()
+        if link is None:
+            return None
         reader, writer = await asyncio.open_unix_connection(sock=link, limit=_FRAME_MAX)
         return cls(reader, writer)
 

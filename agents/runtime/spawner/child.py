@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,14 @@ EXIT_NOT_STARTED = 127
 
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (
+        signal.SIGCHLD,
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -109,7 +115,7 @@ def hold_pids(status: int) -> None:
 
 
 def probe_privilege() -> str:
-    """"" when namespaces can be made here, else why not. Runs in a fork of its own."""
+    """ "" when namespaces can be made here, else why not. Runs in a fork of its own."""
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC)
         syscalls.mount("", "/", "", syscalls.MS_SLAVE | syscalls.MS_REC)
@@ -117,5 +123,3 @@ def probe_privilege() -> str:
     except OSError as error:
         return str(error.strerror or error)
     return ""
-
-

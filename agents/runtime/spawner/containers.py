@@ -116,9 +116,7 @@ class Forker:
         try:
             for path, size in request.get("tmpfs", ()):
                 data = f"mode=1777,size={size}" if size else "mode=1777"
-                syscalls.mount(
-                    "orchestra", path, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, data
-                )
+                syscalls.mount("orchestra", path, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, data)
                 sandbox.tmpfs.append(path)
             self._make_namespaces(sandbox, request["hostname"])
             if request.get("share_pids"):

@@ -76,9 +76,7 @@ def _anchor(target: str) -> str:
 def _make_mount_point(target: str, is_directory: bool, writable: list[str]) -> None:
     anchor = _anchor(target)
     # In the root only what stands directly in the tmpfs is ours to write.
-    covered = any(
-        anchor == place or (place != "/" and anchor.startswith(place + "/")) for place in writable
-    )
+    covered = any(anchor == place or (place != "/" and anchor.startswith(place + "/")) for place in writable)
     if not covered:
         _cover(anchor, anchor)
         writable.append(anchor)

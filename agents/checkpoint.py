@@ -1,0 +1,99 @@
+"""A pod's state as text, kept by the spawner, from which a restarted agent goes on. Pure.
+
+The spawner lives as long as the containers do, so what it holds is as fresh as it has to be, and an SD card
+is not written for it.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.environment import HostPort
+from agents.pod_words import BackoffPlan, Termination, plan_of
+from agents.pods import ContainerState, Phase, PodMachine, Stage
+from orchestra.pb import core
+
+_VERSION = 1
+
+
+def dump(machine: PodMachine, pod: core.Pod, ports: Mapping[str, Sequence[HostPort]]) -> str:
+    """The checkpoint."""
+    return json.dumps({
+        "version": _VERSION,
+        "pod": base64.b64encode(pod.SerializeToString()).decode(),
+        "stage": machine.stage.value,
+        "begun_ns": machine.begun_ns,
+        "failed": machine.failed,
+        "ports": {
+            name: [[p.name, p.container_port, p.host_port, p.protocol] for p in found]
+            for name, found in ports.items()
+        },
+        "containers": {c.plan.name: _dump_container(c) for c in machine.containers},
+    })  # fmt: skip
+
+
+def _dump_container(c: ContainerState) -> dict[str, Any]:
+    return {
+        "phase": c.phase.value,
+        "run": c.run,
+        "started_ns": c.started_ns,
+        "backoff_ns": c.backoff_ns,
+        "ready": c.ready,
+        "started_up": c.started_up,
+        "message": c.message,
+        "current": _dump_termination(c.current),
+        "last": _dump_termination(c.last),
+    }
+
+
+def _dump_termination(t: Termination | None) -> list[Any] | None:
+    if t is None:
+        return None
+    return [t.code, t.signal, t.reason, t.message, t.started_ns, t.finished_ns, t.run]
+
+
+def load(
+    text: str, backoff: BackoffPlan, runs: Mapping[str, int]
+) -> tuple[PodMachine, core.Pod, dict[str, list[HostPort]]]:
+    """The machine, its pod and its ports.
+
+    runs: the newest run that the runtime knows of each container: it may be newer than the checkpoint, when
+    the agent died between starting and writing it down.
+    Raises: ValueError, KeyError, TypeError for text that is no checkpoint of this version.
+    """
+    data = json.loads(text)
+    if data["version"] != _VERSION:
+        raise ValueError(f"checkpoint version {data['version']} is not {_VERSION}")
+    pod = core.Pod()
+    pod.ParseFromString(base64.b64decode(data["pod"]))
+    machine = PodMachine(plan_of(pod, backoff))
+    machine.begun_ns = data["begun_ns"]
+    machine.failed = tuple(data["failed"]) if data["failed"] else None
+    stage = Stage(data["stage"])
+    # Stopping begins anew when the master asks for it again.
+    machine.stage = stage if stage in (Stage.OPENING, Stage.CLOSED) else Stage.RUNNING
+    for c in machine.containers:
+        _load_container(c, data["containers"][c.plan.name], runs.get(c.plan.name, 0))
+    ports = {name: [HostPort(*entry) for entry in found] for name, found in data["ports"].items()}
+    return machine, pod, ports
+
+
+def _load_container(c: ContainerState, data: dict[str, Any], newest_run: int) -> None:
+    c.phase = Phase(data["phase"])
+    c.run = data["run"]
+    c.started_ns = data["started_ns"]
+    c.backoff_ns = data["backoff_ns"]
+    c.ready = data["ready"]
+    c.started_up = data["started_up"]
+    c.message = data["message"]
+    c.current = Termination(*data["current"]) if data["current"] else None
+    c.last = Termination(*data["last"]) if data["last"] else None
+    if newest_run > c.run or (newest_run == c.run and c.phase is Phase.STARTING):
+        if c.current is not None:
+            c.last, c.current = c.current, None
+        c.run = newest_run
+        c.phase = Phase.RUNNING
+        c.started_up = c.ready = False
+    elif c.phase in (Phase.HOOKED, Phase.STOPPING):
+        c.phase = Phase.RUNNING

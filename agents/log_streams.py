@@ -1,0 +1,131 @@
+"""Answering OpenLog: the agent dials PushLog and streams a container's log, as fast as it is taken."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import grpc.aio
+
+from agents.logs import LogFailure, LogQuery, read_log, runs_of
+from agents.pods import ContainerState
+from agents.worker import PodWorker
+from orchestra.base.log import get_logger
+from orchestra.objects.times import ns_of
+from orchestra.pb import agent_v1_pb2 as wire
+from orchestra.pb import agent_v1_pb2_grpc as rpc
+from orchestra.pb import api_v1_pb2 as api
+
+log = get_logger("agent.logs")
+
+STREAMS_MAX = 64
+_PIECE = 64 << 10
+_NS = 1_000_000_000
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
+def _stamp(wall_ns: int) -> str:
+    seconds, nanos = divmod(max(0, wall_ns), _NS)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanos:09d}Z"
+
+
+def query_of(options: api.LogOptions, wall_ns: int) -> LogQuery:
+    """The options as the reader takes them."""
+    since = ""
+    if options.HasField("since_seconds"):
+        since = _stamp(wall_ns - options.since_seconds * _NS)
+    elif options.HasField("since_time"):
+        since = _stamp(ns_of(options.since_time))
+    return LogQuery(
+        options.follow,
+        options.tail_lines if options.HasField("tail_lines") else -1,
+        since,
+        options.timestamps,
+        options.limit_bytes if options.HasField("limit_bytes") else -1,
+    )
+
+
+def _state_of(worker: PodWorker, name: str) -> ContainerState:
+    machine = worker.machine
+    pod = worker.pod.metadata
+    names = [c.plan.name for c in machine.containers]
+    if not name:
+        name = pod.annotations.get(_DEFAULT_CONTAINER, "")
+        if not name and len(machine.mains) == 1:
+            name = machine.mains[0].plan.name
+    if not name:
+        raise LogFailure(
+            f"a container name must be specified for pod {pod.name}, choose one of: [{' '.join(names)}]"
+        )
+    state = machine.container(name)
+    if state is None:
+        raise LogFailure(
+            f"container {name} is not valid for pod {pod.name}, choose one of: [{' '.join(names)}]"
+        )
+    return state
+
+
+class LogStreams:
+    """All open log streams of an agent. Bound: 64."""
+
+    def __init__(self, find: Callable[[str], PodWorker | None]) -> None:
+        self._find = find
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, order: wire.OpenLog, stub: rpc.AgentsStub) -> None:
+        """Begins one."""
+        task = asyncio.get_running_loop().create_task(self._push(order, stub), name=f"log/{order.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends all."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _push(self, order: wire.OpenLog, stub: rpc.AgentsStub) -> None:
+        call = stub.PushLog()
+        me = asyncio.current_task()
+        # Whoever asked may go while nothing is written: the call's end ends this task.
+        call.add_done_callback(lambda _: me.cancel() if me is not None and not me.done() else None)
+        try:
+            await call.write(wire.PushLogMessage(id=order.id))
+            try:
+                if len(self._tasks) > STREAMS_MAX:
+                    raise LogFailure(f"this node serves {STREAMS_MAX} log streams already: try again later")
+                await self._copy(order, call)
+            except LogFailure as error:
+                await call.write(wire.PushLogMessage(error=str(error)))
+            await call.done_writing()
+            await call
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            log.debug("a log's reader went away", why=error)
+        except asyncio.CancelledError:
+            if not call.done():
+                call.cancel()
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task
+            log.error("a log stream failed", error, pod=f"{order.namespace}/{order.pod}")
+            call.cancel()
+
+    async def _copy(
+        self, order: wire.OpenLog, call: "grpc.aio.StreamUnaryCall[wire.PushLogMessage, wire.PushLogResponse]"
+    ) -> None:
+        worker = self._find(order.uid)
+        if worker is None:
+            raise LogFailure(f"pod {order.namespace}/{order.pod} is not on this node")
+        state = _state_of(worker, order.options.container)
+        name = state.plan.name
+        runs = runs_of(worker.directory.log(name, 1).parent)
+        wanted = state.run - 1 if order.options.previous else state.run
+        if order.options.previous and (wanted < 1 or wanted not in runs):
+            raise LogFailure(f'previous terminated container "{name}" in pod "{order.pod}" not found')
+        if wanted not in runs:
+            raise LogFailure(f'container "{name}" in pod "{order.pod}" is waiting to start')
+
+        def ended() -> bool:
+            return state.run != wanted or not state.live
+
+        query = query_of(order.options, time.time_ns())
+        async for data in read_log(worker.directory.log(name, wanted), query, ended):
+            for start in range(0, len(data), _PIECE):
+                await call.write(wire.PushLogMessage(data=data[start : start + _PIECE]))

@@ -1,0 +1,387 @@
+"""The node-port proxy: connections to a Service's node port, spread over its ready endpoints.
+
+Works on transports, not streams: a byte goes from one socket's callback into the other's buffer, and a full
+buffer stops the reading on the other side. An endpoint that is no longer ready gets no new connection from
+the moment `settle` returns; connections it has go on until they end.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, cast
+
+from agents.routes import SERVICE_NAME_LABEL, Address, RoutePlan, routes_of
+from orchestra.aio.backoff import Backoff
+from orchestra.base.log import get_logger
+from orchestra.pb import core, discovery
+
+log = get_logger("agent.proxy")
+
+CONNECTIONS_MAX = 4096
+_WAITING_MAX = 1024
+_WAIT_FOR_ENDPOINT_S = 1.0
+_CONNECT_TIMEOUT_S = 2.0
+_CLIENTS_REMEMBERED_MAX = 10_000
+_BACKLOG = 1024
+Key = tuple[str, str]
+
+
+class Route:
+    """One node port's endpoints and their load."""
+
+    def __init__(self, plan: RoutePlan, rng: random.Random) -> None:
+        self.plan = plan
+        self._rng = rng
+        self.active: dict[Address, int] = {}
+        self._addresses = sorted(plan.addresses, key=lambda a: (a.host, a.port))
+        # client address -> (endpoint, loop time at which it is forgotten), oldest first.
+        self._remembered: OrderedDict[str, tuple[Address, float]] = OrderedDict()
+        self._changed: asyncio.Future[None] | None = None
+        self._waiting = 0
+
+    def change(self, plan: RoutePlan) -> None:
+        """In force for every connection that is accepted, or still waits, from now on."""
+        self.plan = plan
+        self._addresses = sorted(plan.addresses, key=lambda a: (a.host, a.port))
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
+
+    def choose(self, client: str, tried: set[Address], now: float) -> Address | None:
+        """The endpoint for a client: its own with affinity, else the less busy of two. None: there is none."""
+        free = [a for a in self._addresses if a not in tried] if tried else self._addresses
+        if not free:
+            return None
+        if self.plan.affinity_seconds:
+            known = self._remembered.get(client)
+            if known is not None and known[1] > now and known[0] in free:
+                chosen = known[0]
+            else:
+                chosen = self._less_busy(free)
+            self._remember(client, chosen, now)
+            return chosen
+        return self._less_busy(free)
+
+    def _less_busy(self, free: list[Address]) -> Address:
+        if len(free) == 1:
+            return free[0]
+        one, other = self._rng.sample(free, 2)
+        return one if self.active.get(one, 0) <= self.active.get(other, 0) else other
+
+    def _remember(self, client: str, chosen: Address, now: float) -> None:
+        self._remembered[client] = (chosen, now + self.plan.affinity_seconds)
+        self._remembered.move_to_end(client)
+        if len(self._remembered) > _CLIENTS_REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        """Until the endpoints change; False when it takes too long or too many wait already."""
+        if self._waiting >= _WAITING_MAX or timeout_s <= 0:
+            return False
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._changed)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+    def took(self, address: Address) -> None:
+        """A connection to the endpoint was opened."""
+        self.active[address] = self.active.get(address, 0) + 1
+
+    def gave_back(self, address: Address) -> None:
+        """It has ended."""
+        left = self.active.get(address, 1) - 1
+        if left > 0:
+            self.active[address] = left
+        else:
+            self.active.pop(address, None)
+
+
+class _Side(asyncio.Protocol):
+    """One end of a proxied connection; `peer` is the other."""
+
+    def __init__(self, pair: "_Connection") -> None:
+        self.pair = pair
+        self.transport: asyncio.Transport | None = None
+        self.peer: _Side | None = None
+        self.ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        with contextlib.suppress(OSError, AttributeError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None and self.peer.transport is not None:
+            self.peer.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.peer is not None and self.peer.transport is not None:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
+            self.peer.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        peer = self.peer
+        if peer is None or peer.transport is None:
+            return True
+        if peer.ended:
+            peer.transport.close()
+            return False
+        if peer.transport.can_write_eof() and not peer.transport.is_closing():
+            peer.transport.write_eof()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        peer = self.peer
+        if peer is not None and peer.transport is not None:
+            if error is not None:
+                peer.transport.abort()
+            else:
+                peer.transport.close()
+        self.pair.lost(self)
+
+
+class _Client(_Side):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.pair.accepted()
+
+
+class _Connection:
+    """A client's connection, and the endpoint's once one is found."""
+
+    def __init__(self, proxy: "NodePortProxy", route: Route) -> None:
+        self._proxy = proxy
+        self._route = route
+        self.client = _Client(self)
+        self._backend: _Side | None = None
+        self._address: Address | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def accepted(self) -> None:
+        transport = self.client.transport
+        if transport is None:
+            return
+        # Nothing is read before it is known where to: a failed connect loses no byte.
+        transport.pause_reading()
+        if not self._proxy.admit(self):
+            transport.abort()
+            return
+        self._task = asyncio.get_running_loop().create_task(self._connect(transport))
+
+    async def _connect(self, transport: asyncio.Transport) -> None:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _WAIT_FOR_ENDPOINT_S
+        peer = transport.get_extra_info("peername")
+        client = str(peer[0]) if peer else ""
+        tried: set[Address] = set()
+        while not transport.is_closing():
+            address = self._route.choose(client, tried, loop.time())
+            if address is None:
+                if not await self._route.wait_for_change(give_up - loop.time()):
+                    transport.abort()
+                    return
+                tried.clear()
+                continue
+            tried.add(address)
+            backend = _Side(self)
+            # Counted before it is there: many at once must not all choose the same one.
+            self._route.took(address)
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                    await loop.create_connection(lambda backend=backend: backend, address.host, address.port)
+            except (OSError, TimeoutError):
+                self._route.gave_back(address)
+                continue
+            except asyncio.CancelledError:
+                self._route.gave_back(address)
+                raise
+            self._join(backend, address, transport)
+            return
+
+    def _join(self, backend: _Side, address: Address, transport: asyncio.Transport) -> None:
+        self._backend, self._address = backend, address
+        backend.peer, self.client.peer = self.client, backend
+        if self.client.transport is None:
+            if backend.transport is not None:
+                backend.transport.abort()
+            return
+        if backend.transport is None:
+            transport.abort()
+            return
+        transport.resume_reading()
+
+    def lost(self, side: _Side) -> None:
+        if side is self.client:
+            if self._task is not None:
+                self._task.cancel()
+            self._proxy.dismiss(self)
+        elif side is self._backend and self._address is not None:
+            self._route.gave_back(self._address)
+            self._address = None
+
+    def abort(self) -> None:
+        """Ends both sides now."""
+        for side in (self.client, self._backend):
+            if side is not None and side.transport is not None:
+                side.transport.abort()
+
+
+class NodePortProxy:
+    """All node ports of one node. Feed it Services and EndpointSlices, then settle()."""
+
+    def __init__(self, node: str, address: str, rng: random.Random | None = None) -> None:
+        self._node = node
+        self._address = address
+        self._rng = rng or random.Random()
+        self._services: dict[Key, core.Service] = {}
+        self._slices: dict[Key, dict[str, discovery.EndpointSlice]] = {}
+        self._dirty: set[Key] = set()
+        self._ports_of: dict[Key, set[int]] = {}
+        self._routes: dict[int, Route] = {}
+        self._servers: dict[int, asyncio.Server] = {}
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_task: asyncio.Task[None] | None = None
+        self._backoff = Backoff(200, 10_000, rng=self._rng)
+        self._connections: set[_Connection] = set()
+        self._closed = False
+
+    def set_service(self, service: core.Service) -> None:
+        """A Service is new or has changed."""
+        key = (service.metadata.namespace, service.metadata.name)
+        self._services[key] = service
+        self._dirty.add(key)
+
+    def remove_service(self, namespace: str, name: str) -> None:
+        """A Service is gone."""
+        self._services.pop((namespace, name), None)
+        self._dirty.add((namespace, name))
+
+    def set_slice(self, found: discovery.EndpointSlice) -> None:
+        """An EndpointSlice is new or has changed."""
+        key = (found.metadata.namespace, found.metadata.labels.get(SERVICE_NAME_LABEL, ""))
+        self._slices.setdefault(key, {})[found.metadata.name] = found
+        self._dirty.add(key)
+
+    def remove_slice(self, namespace: str, name: str) -> None:
+        """An EndpointSlice is gone."""
+        for key, slices in list(self._slices.items()):
+            if key[0] == namespace and slices.pop(name, None) is not None:
+                self._dirty.add(key)
+                if not slices:
+                    del self._slices[key]
+
+    def keep_only(self, services: set[Key], slices: set[Key]) -> None:
+        """Forgets everything else: after the first full picture."""
+        for key in [k for k in self._services if k not in services]:
+            self.remove_service(*key)
+        for key, found in list(self._slices.items()):
+            for name in [n for n in found if (key[0], n) not in slices]:
+                self.remove_slice(key[0], name)
+
+    async def settle(self) -> None:
+        """Brings everything that was told into force: endpoints at once, then listening sockets."""
+        dirty, self._dirty = self._dirty, set()
+        for key in dirty:
+            service = self._services.get(key)
+            plans = routes_of(service, self._slices.get(key, {}).values(), self._node) if service else []
+            self._put(key, plans)
+        await self._listen()
+
+    def _put(self, key: Key, plans: list[RoutePlan]) -> None:
+        wanted = {plan.node_port: plan for plan in plans}
+        for port in self._ports_of.get(key, set()) - set(wanted):
+            self._routes.pop(port, None)
+        for port, plan in wanted.items():
+            route = self._routes.get(port)
+            if route is None:
+                self._routes[port] = Route(plan, self._rng)
+            else:
+                route.change(plan)
+        if wanted:
+            self._ports_of[key] = set(wanted)
+        else:
+            self._ports_of.pop(key, None)
+
+    async def _listen(self) -> None:
+        for port in set(self._servers) - set(self._routes):
+            self._servers.pop(port).close()
+        failed = False
+        for port in sorted(set(self._routes) - set(self._servers)):
+            try:
+                self._servers[port] = await asyncio.get_running_loop().create_server(
+                    self._acceptor(port), self._address, port, backlog=_BACKLOG, reuse_address=True
+                )
+            except OSError as error:
+                failed = True
+                log.warning("cannot listen on a node port", address=self._address, port=port, why=error)
+        if failed and self._retry is None and not self._closed:
+            wait_s = self._backoff.next_ms() / 1000
+            self._retry = asyncio.get_running_loop().call_later(wait_s, self._listen_again)
+        elif not failed:
+            self._backoff.reset()
+
+    def _listen_again(self) -> None:
+        self._retry = None
+        self._retry_task = asyncio.get_running_loop().create_task(self._listen())
+
+    def _acceptor(self, port: int) -> Callable[[], asyncio.Protocol]:
+        def accept() -> asyncio.Protocol:
+            return _Connection(self, self._routes[port]).client if port in self._routes else _Refuser()
+
+        return accept
+
+    def admit(self, connection: Any) -> bool:
+        """Whether there is room for one more connection."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def dismiss(self, connection: Any) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+
+    def ports(self) -> list[int]:
+        """The node ports that are listened on."""
+        return sorted(self._servers)
+
+    def in_flight(self) -> dict[int, dict[Address, int]]:
+        """Open connections by node port and endpoint."""
+        return {port: dict(route.active) for port, route in self._routes.items()}
+
+    async def close(self) -> None:
+        """Stops listening and ends every connection."""
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._retry_task is not None:
+            self._retry_task.cancel()
+        for server in self._servers.values():
+            server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        for server in self._servers.values():
+            await server.wait_closed()
+        self._servers.clear()
+
+
+class _Refuser(asyncio.Protocol):
+    """For a connection accepted just as its route went away."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).abort()

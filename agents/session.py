@@ -1,0 +1,241 @@
+"""The agent's session with a master: one stream that is dialled again for ever.
+
+Up: Register, then what changed, gathered for a moment so that many changes travel together. Down: orders,
+handed to the house one after another. While nobody answers, everything goes on; the next Register carries
+the state of every pod, so nothing that happened in between is lost.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from orchestra.aio.backoff import Backoff
+from orchestra.aio.rpc.channel import open_channel
+from orchestra.base.log import get_logger
+from orchestra.pb import agent_v1_pb2 as wire
+from orchestra.pb import agent_v1_pb2_grpc as rpc
+from orchestra.pb import core
+
+log = get_logger("agent.session")
+
+# Reports that come within this time travel together; a lone one waits for nobody longer.
+_GATHER_S = 0.002
+_WELCOME_TIMEOUT_S = 5.0
+_HEARTBEAT_DEFAULT_S = 10.0
+_BACKOFF_INITIAL_MS = 50
+_BACKOFF_LIMIT_MS = 2000
+_EVENTS_MAX = 512
+_GOODBYE_TIMEOUT_S = 1.0
+_POD_REPORTS_PER_MESSAGE = 500
+
+
+class House(Protocol):
+    """What a session needs of its agent."""
+
+    def register(self) -> wire.Register:
+        """The first message, with the state of every pod now."""
+        ...
+
+    def heartbeat(self) -> wire.Heartbeat:
+        """Measured now."""
+        ...
+
+    async def orders(self, orders: wire.Orders) -> None:
+        """Acts; returns when routes are in force."""
+        ...
+
+    def drained(self, uid: str) -> None:
+        """No agent routes to this pod any more."""
+        ...
+
+    def open_log(self, order: wire.OpenLog, stub: rpc.AgentsStub) -> None:
+        """Starts pushing a log."""
+        ...
+
+
+class Session:
+    """The link to whichever master answers."""
+
+    def __init__(
+        self, masters: Sequence[str], house: House, *, token: str = "", rng: random.Random | None = None
+    ) -> None:
+        self._masters = itertools.cycle(masters)
+        self._house = house
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._rng = rng or random.Random()
+        # Bound: one report a pod.
+        self._reports: dict[str, wire.PodReport] = {}
+        self._events: deque[core.Event] = deque(maxlen=_EVENTS_MAX)
+        self._applied = 0
+        self._applied_sent = 0
+        self._wake = asyncio.Event()
+        self._connected = False
+        self._goodbye: wire.Goodbye | None = None
+        self._said_goodbye = asyncio.Event()
+        self.synced = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a master has welcomed this agent and the stream stands."""
+        return self._connected
+
+    def report(self, report: wire.PodReport) -> None:
+        """Sends a pod's state soon; a newer one takes an older one's place."""
+        self._reports[report.uid] = report
+        self._wake.set()
+
+    def record(self, event: core.Event) -> None:
+        """Sends an event soon. Bound: the oldest of 512 unsent ones is dropped."""
+        self._events.append(event)
+        self._wake.set()
+
+    async def say_goodbye(self, *, restarting_s: int = 0) -> None:
+        """Tells the master that this agent leaves. Bound: 1 s."""
+        if not self._connected:
+            return
+        self._goodbye = wire.Goodbye(restarting=restarting_s > 0, restart_seconds=restarting_s)
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
+                await self._said_goodbye.wait()
+
+    async def flushed(self, timeout_s: float) -> None:
+        """Until everything reported has been sent, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._connected and (self._reports or self._events):
+                    await asyncio.sleep(_GATHER_S)
+
+    async def run(self) -> None:
+        """Dials for ever."""
+        backoff = Backoff(_BACKOFF_INITIAL_MS, _BACKOFF_LIMIT_MS, rng=self._rng)
+        lost_said = False
+        for master in self._masters:
+            wait_ms = 0
+            try:
+                wait_ms = await self._talk(master, backoff)
+                lost_said = False
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError, OSError, TimeoutError, EOFError) as error:
+                if not lost_said:
+                    log.warning("no master", master=master, why=_said(error))
+                    lost_said = True
+            finally:
+                self._connected = False
+            if self._said_goodbye.is_set():
+                return
+            await asyncio.sleep(max(wait_ms, backoff.next_ms()) / 1000)
+
+    async def _talk(self, master: str, backoff: Backoff) -> int:
+        """One stream from its first message to its end. Milliseconds to stay away, when refused."""
+        async with open_channel(master, session=True) as channel:
+            stub = rpc.AgentsStub(channel)
+            call = stub.Session(metadata=self._metadata or None)
+            try:
+                # What is in Register needs no sending of its own.
+                self._reports.clear()
+                await call.write(wire.AgentMessage(register=self._house.register()))
+                async with asyncio.timeout(_WELCOME_TIMEOUT_S):
+                    first = await call.read()
+                if first == grpc.aio.EOF:
+                    raise EOFError("the master closed the session")
+                if first.HasField("refused"):
+                    log.warning("refused by the master", master=master, why=first.refused.reason)
+                    return int(first.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
+                log.info("registered", master=first.welcome.master or master)
+                backoff.reset()
+                self._connected = True
+                self._applied = self._applied_sent = 0
+                interval_s = first.welcome.heartbeat_interval_ms / 1000 or _HEARTBEAT_DEFAULT_S
+                return await self._converse(call, stub, interval_s)
+            finally:
+                call.cancel()
+
+    async def _converse(
+        self, call: "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]", stub: rpc.AgentsStub,
+        interval_s: float,
+    ) -> int:  # fmt: skip
+        loop = asyncio.get_running_loop()
+        speaking = loop.create_task(self._speak(call, interval_s), name="session-up")
+        listening = loop.create_task(self._listen(call, stub), name="session-down")
+        try:
+            done, _ = await asyncio.wait((speaking, listening), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (error := task.exception()) is not None:
+                    raise error
+            return listening.result() if listening in done else 0
+        finally:
+            for task in (speaking, listening):
+                task.cancel()
+            await asyncio.gather(speaking, listening, return_exceptions=True)
+
+    async def _listen(
+        self, call: "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]", stub: rpc.AgentsStub
+    ) -> int:
+        while True:
+            message = await call.read()
+            if message == grpc.aio.EOF:
+                raise EOFError("the master closed the session")
+            match message.WhichOneof("message"):
+                case "orders":
+                    await self._house.orders(message.orders)
+                    self._applied = max(self._applied, message.orders.sequence)
+                    if message.orders.synced:
+                        self.synced.set()
+                    self._wake.set()
+                case "drained":
+                    self._house.drained(message.drained.uid)
+                case "open_log":
+                    self._house.open_log(message.open_log, stub)
+                case "refused":
+                    log.warning("sent away by the master", why=message.refused.reason)
+                    return int(message.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
+                case other:
+                    log.debug("unknown message from the master", message=other)
+
+    async def _speak(
+        self, call: "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]", interval_s: float
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        next_heartbeat = loop.time() + interval_s * (0.5 + self._rng.random() / 2)
+        write: Callable[[wire.AgentMessage], Awaitable[None]] = call.write
+        while True:
+            try:
+                async with asyncio.timeout_at(next_heartbeat):
+                    await self._wake.wait()
+            except TimeoutError:
+                next_heartbeat = loop.time() + interval_s
+                await write(wire.AgentMessage(heartbeat=self._house.heartbeat()))
+                continue
+            self._wake.clear()
+            if self._applied > self._applied_sent:
+                self._applied_sent = self._applied
+                await write(wire.AgentMessage(applied=wire.Applied(sequence=self._applied)))
+            if len(self._reports) + len(self._events) > 1 or self._goodbye is None:
+                await asyncio.sleep(_GATHER_S if len(self._reports) > 1 else 0)
+            await self._send_reports(write)
+            if self._goodbye is not None:
+                await write(wire.AgentMessage(goodbye=self._goodbye))
+                await call.done_writing()
+                self._said_goodbye.set()
+                return
+
+    async def _send_reports(self, write: Callable[[wire.AgentMessage], Awaitable[None]]) -> None:
+        while self._reports:
+            batch = [self._reports.pop(uid) for uid in list(self._reports)[:_POD_REPORTS_PER_MESSAGE]]
+            await write(wire.AgentMessage(status_report=wire.StatusReport(pods=batch)))
+        if self._events:
+            events, self._events = list(self._events), deque(maxlen=_EVENTS_MAX)
+            await write(wire.AgentMessage(event_report=wire.EventReport(events=events)))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error) or type(error).__name__
