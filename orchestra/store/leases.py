@@ -103,7 +103,8 @@ class LeaseOwner:
                 wait = max(deadline_ns - self._clock.monotonic_ns(), 0) / NS_PER_SECOND
             if wait != 0:
                 try:
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
                 except TimeoutError:
                     pass
                 continue

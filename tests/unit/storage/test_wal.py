@@ -1,0 +1,267 @@
+"""The log after crashes, damage and disks that fail."""
+
+import errno
+import logging
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+from orchestra.storage.errors import Damaged, DiskFailed, DiskFull, WrongIdentity
+from orchestra.storage.identity import Identity
+from orchestra.storage.records import HEAD_BYTES, HEADER_BYTES, SECTOR_BYTES
+from orchestra.storage.wal import Wal
+from tests.unit.storage.disks import FaultyDisk
+
+OURS = Identity("11" * 16, "22" * 8, "m1")
+THEIRS = Identity("11" * 16, "33" * 8, "m2")
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
+BROKEN = OSError(errno.EIO, "Input/output error")
+
+
+def opened(path: Path, after: int = 0, disk: FaultyDisk | None = None, segment_bytes: int = 1 << 20) -> Wal:
+    wal = Wal(disk or FaultyDisk(), path, OURS, segment_bytes=segment_bytes)
+    for _ in wal.replay(after):
+        pass
+    return wal
+
+
+def payloads(path: Path, after: int = 0) -> list[bytes]:
+    wal = Wal(FaultyDisk(), path, OURS)
+    found = [record.payload for record in wal.replay(after)]
+    wal.close()
+    return found
+
+
+def written(path: Path, *batches: list[bytes], segment_bytes: int = 1 << 20) -> list[Path]:
+    wal = opened(path, segment_bytes=segment_bytes)
+    for batch in batches:
+        wal.append(batch)
+    wal.close()
+    return sorted(path.iterdir())
+
+
+def test_records_come_back_in_order(tmp_path: Path) -> None:
+    written(tmp_path, [b"1"], [b"2", b"", b"4"])
+    assert payloads(tmp_path) == [b"1", b"2", b"", b"4"]
+    assert payloads(tmp_path, after=2) == [b"", b"4"]
+    wal = opened(tmp_path)
+    assert wal.last_index == 4
+    wal.append([b"5"])
+    wal.close()
+    assert payloads(tmp_path, after=3) == [b"4", b"5"]
+
+
+def test_one_append_is_one_sync(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    wal = opened(tmp_path, disk=disk)
+    wal.append([b"begins the segment"])
+    before = disk.syncs
+    wal.append([b"x"] * 100)
+    assert disk.syncs == before + 1
+    wal.close()
+
+
+def test_segments_follow_each_other_and_old_ones_go(tmp_path: Path) -> None:
+    batches = [[b"%d" % n * 50] for n in range(20)]
+    files = written(tmp_path, *batches, segment_bytes=300)
+    assert len(files) > 5
+    assert payloads(tmp_path) == [batch[0] for batch in batches]
+    wal = opened(tmp_path, after=10)
+    assert wal.drop_through(10) > 0
+    wal.append([b"more"])
+    wal.close()
+    assert payloads(tmp_path, after=10) == [batch[0] for batch in batches[10:]] + [b"more"]
+    with pytest.raises(Damaged, match="what came after 0 is missing"):
+        payloads(tmp_path)
+
+
+def test_cut_at_every_byte_keeps_every_whole_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (file,) = written(tmp_path / "wal", [b"one"], [b"two", b"three"], [b"four" * 200])
+    whole = file.read_bytes()
+    ends, offset = [], HEADER_BYTES
+    for payload in (b"one", b"two", b"three", b"four" * 200):
+        offset += HEAD_BYTES + len(payload)
+        ends.append(offset)
+    assert ends[-1] == len(whole)
+    for size in range(HEADER_BYTES, len(whole)):
+        file.write_bytes(whole[:size])
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            kept = payloads(tmp_path / "wal")
+        assert len(kept) == sum(1 for end in ends if end <= size)
+        # Cut for good, and said, unless it ended between two records.
+        good = max([HEADER_BYTES, *(end for end in ends if end <= size)])
+        assert file.stat().st_size == good
+        said = [record.__dict__["values"] for record in caplog.records]
+        expected = [] if size == good else [(file, good, size - good)]
+        assert [(values["file"], values["offset"], values["bytes"]) for values in said] == expected
+    wal = opened(tmp_path / "wal")
+    wal.append([b"goes on"])
+    wal.close()
+    assert payloads(tmp_path / "wal")[-1] == b"goes on"
+
+
+def test_one_flipped_bit_anywhere_is_refused(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, [b"one"], [b"two", b"three"], [b"four"])
+    whole = file.read_bytes()
+    for offset in range(len(whole)):
+        broken = bytearray(whole)
+        broken[offset] ^= 1 << offset % 8
+        file.write_bytes(broken)
+        with pytest.raises((Damaged, WrongIdentity)) as refused:
+            payloads(tmp_path)
+        assert str(file) in str(refused.value)
+        assert file.read_bytes() == broken
+    file.write_bytes(whole)
+    assert len(payloads(tmp_path)) == 4
+
+
+def test_the_refusal_names_file_offset_and_remedy(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, [b"one"], [b"two"])
+    broken = bytearray(file.read_bytes())
+    broken[HEADER_BYTES + HEAD_BYTES] ^= 1
+    file.write_bytes(broken)
+    with pytest.raises(Damaged) as refused:
+        payloads(tmp_path)
+    assert str(refused.value) == (
+        f"{file}: damaged at offset {HEADER_BYTES}: the checksum of the record's content does not match. "
+        "The log is not used, so that nothing is made worse: restore the data directory from a backup or a "
+        "snapshot, or move it away to start this member empty."
+    )
+
+
+def test_sectors_that_never_reached_the_disk_are_a_torn_write(tmp_path: Path) -> None:
+    """A crash can leave the file long enough but with zeros where data was not written yet."""
+    (file,) = written(tmp_path, [b"safe"], [b"x" * 2000, b"y" * 100])
+    whole = bytearray(file.read_bytes())
+    lost = 2 * SECTOR_BYTES
+    whole[lost : lost + SECTOR_BYTES] = bytes(SECTOR_BYTES)
+    file.write_bytes(whole)
+    # The record after it in the same batch is good, which proves nothing: they were synced together.
+    assert payloads(tmp_path) == [b"safe"]
+
+
+def test_a_zeroed_sector_before_a_later_batch_is_damage(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, [b"safe"], [b"x" * 2000], [b"later"])
+    whole = bytearray(file.read_bytes())
+    whole[2 * SECTOR_BYTES : 3 * SECTOR_BYTES] = bytes(SECTOR_BYTES)
+    file.write_bytes(whole)
+    with pytest.raises(Damaged):
+        payloads(tmp_path)
+
+
+def test_a_zeroed_tail_is_a_torn_write(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, [b"safe"])
+    whole = file.read_bytes()
+    file.write_bytes(whole + bytes(3000))
+    assert payloads(tmp_path) == [b"safe"]
+    assert file.read_bytes() == whole
+
+
+def test_damage_before_the_last_segment_is_refused_even_at_its_end(tmp_path: Path) -> None:
+    files = written(tmp_path, *[[b"x" * 100] for _ in range(6)], segment_bytes=300)
+    assert len(files) >= 2
+    files[0].write_bytes(files[0].read_bytes()[:-1])
+    with pytest.raises(Damaged, match=str(files[0])):
+        payloads(tmp_path)
+
+
+def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
+    files = written(tmp_path, *[[b"x" * 100] for _ in range(9)], segment_bytes=300)
+    files[1].unlink()
+    with pytest.raises(Damaged, match="begins at record 5 where 3 should follow"):
+        payloads(tmp_path)
+
+
+def test_another_members_file_is_refused(tmp_path: Path) -> None:
+    (file,) = written(tmp_path / "ours", [b"one"])
+    wal = Wal(FaultyDisk(), tmp_path / "theirs", THEIRS)
+    assert list(wal.replay(0)) == []
+    shutil.copy(file, tmp_path / "theirs" / file.name)
+    with pytest.raises(WrongIdentity, match="belongs to member 2222222222222222"):
+        list(wal.replay(0))
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    from google_crc32c import value
+
+    (file,) = written(tmp_path, [b"one"])
+    whole = bytearray(file.read_bytes())
+    whole[8:12] = struct.pack("<I", 9)
+    whole[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack("<I", value(bytes(whole[: HEADER_BYTES - 4])))
+    file.write_bytes(whole)
+    with pytest.raises(WrongIdentity, match="written in format 9"):
+        payloads(tmp_path)
+
+
+def test_what_an_interrupted_beginning_left_is_removed(tmp_path: Path) -> None:
+    written(tmp_path, [b"one"])
+    (tmp_path / "0000000000000002.wal.tmp").write_bytes(b"half a head")
+    assert payloads(tmp_path) == [b"one"]
+    assert [path.name for path in tmp_path.iterdir()] == ["0000000000000001.wal"]
+
+
+def test_a_log_behind_the_snapshot_begins_anew(tmp_path: Path) -> None:
+    written(tmp_path, [b"1", b"2"])
+    wal = opened(tmp_path, after=7)
+    wal.append([b"8"])
+    wal.close()
+    assert payloads(tmp_path, after=7) == [b"8"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("reached", [0, 10, 1000])
+def test_a_full_disk_keeps_nothing_of_the_write_and_recovers(
+    tmp_path: Path, number: int, reached: int
+) -> None:
+    disk = FaultyDisk()
+    wal = opened(tmp_path, disk=disk)
+    wal.append([b"one"])
+    disk.write_error, disk.written_before_error = OSError(number, "full"), reached
+    for _ in range(3):
+        with pytest.raises(DiskFull, match="no space left"):
+            wal.append([b"two" * 100])
+    disk.write_error = None
+    wal.append([b"three"])
+    wal.close()
+    assert payloads(tmp_path) == [b"one", b"three"]
+
+
+def test_a_disk_too_full_for_a_new_segment_recovers(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    wal = opened(tmp_path, disk=disk, segment_bytes=100)
+    wal.append([b"x" * 100])
+    disk.write_error = NO_SPACE
+    with pytest.raises(DiskFull):
+        wal.append([b"two"])
+    disk.write_error = None
+    wal.append([b"three"])
+    wal.close()
+    assert payloads(tmp_path) == [b"x" * 100, b"three"]
+
+
+@pytest.mark.parametrize("fault", ["write", "sync"])
+def test_a_failed_write_or_sync_is_never_tried_again(tmp_path: Path, fault: str) -> None:
+    disk = FaultyDisk()
+    wal = opened(tmp_path, disk=disk)
+    wal.append([b"one"])
+    setattr(disk, f"{fault}_error", BROKEN)
+    with pytest.raises(DiskFailed, match=r"Input/output error.*Check it, then start again"):
+        wal.append([b"two"])
+    # The disk works again, which proves nothing about what it did with the pages of before.
+    setattr(disk, f"{fault}_error", None)
+    with pytest.raises(DiskFailed):
+        wal.append([b"three"])
+    wal.close()
+
+
+def test_no_space_at_the_sync_is_final(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    wal = opened(tmp_path, disk=disk)
+    wal.append([b"one"])
+    disk.sync_error = NO_SPACE
+    with pytest.raises(DiskFailed):
+        wal.append([b"two"])
+    wal.close()
