@@ -24,6 +24,8 @@ from orchestra.objects.yaml_tree import read_yaml
 
 BYTES_MAX = 4 * 1024 * 1024
 PROBLEMS_MAX = 200
+PATH_LENGTH_MAX = 512
+MESSAGE_LENGTH_MAX = 1024
 
 _BOM = b"\xef\xbb\xbf"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -159,6 +161,8 @@ class _Loader:
         return False
 
     def _add(self, line: int, path: str, message: str) -> None:
+        # A key or an anchor can be as long as the text itself.
+        path, message = _cut(path, PATH_LENGTH_MAX), _cut(message, MESSAGE_LENGTH_MAX)
         self.problems.append(Problem(self._source, line, path, message))
 
     def _items(self, root: Node) -> Iterator[_Item]:
@@ -232,6 +236,10 @@ def _as_created(obj: kinds.ApiObject) -> kinds.ApiObject:
     if not kinds.kind_of(trial).namespaced and trial.metadata.namespace:
         return trial
     return prepare_create(trial, now_ns=0, uid="0", name_suffix="00000")
+
+
+def _cut(text: str, length_max: int) -> str:
+    return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 
 def _with_quotes(message: str, node: Node | None) -> str:

@@ -34,6 +34,9 @@ _SAID = {
     "mapping values are not allowed in this context": (
         'a ":" where none can be: the indentation is wrong, or a text with ": " in it needs quotes'
     ),
+    "mapping values are not allowed here": (
+        'a ":" where none can be: the indentation is wrong, or a text with ": " in it needs quotes'
+    ),
     "did not find expected key": "the indentation does not fit the lines above",
     "did not find expected '-' indicator": "the indentation of this list does not fit the lines above",
     "could not find expected ':'": 'a key without ":", or a text that needs quotes',

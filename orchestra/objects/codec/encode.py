@@ -104,9 +104,10 @@ def _has_required(field: Field) -> bool:
 def _converter(field: Field) -> _Convert:
     single = _single(field)
     if field.mapping:
+        # In order, because protobuf's own order differs from process to process.
         if single is None:
-            return lambda values, _fill: dict(values)
-        return lambda values, fill: {key: single(value, fill) for key, value in values.items()}
+            return lambda values, _fill: {key: values[key] for key in sorted(values)}
+        return lambda values, fill: {key: single(values[key], fill) for key in sorted(values)}
     if field.many:
         if single is None:
             return lambda values, _fill: list(values)
