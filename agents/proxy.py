@@ -156,9 +156,39 @@ class _Side(asyncio.Protocol):
 
 
 class _Client(_Side):
+    """The client's end. What it says before an endpoint is found is kept: one read, then reading stops."""
+
+    def __init__(self, pair: "_Connection") -> None:
+        super().__init__(pair)
+        self._early = b""
+        self._paused = False
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.pair.accepted()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            super().data_received(data)
+            return
+        self._early += data
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def join(self, backend: _Side) -> None:
+        """From now on everything goes to the endpoint, what was kept first."""
+        self.peer = backend
+        if backend.transport is None:
+            return
+        if self._early:
+            backend.transport.write(self._early)
+            self._early = b""
+        if self.ended:
+            backend.transport.write_eof()
+        elif self._paused and self.transport is not None:
+            self.transport.resume_reading()
+        self._paused = False
 
 
 class _Connection:
@@ -176,8 +206,6 @@ class _Connection:
         transport = self.client.transport
         if transport is None:
             return
-        # Nothing is read before it is known where to: a failed connect loses no byte.
-        transport.pause_reading()
         if not self._proxy.admit(self):
             transport.abort()
             return
@@ -215,7 +243,7 @@ class _Connection:
 
     def _join(self, backend: _Side, address: Address, transport: asyncio.Transport) -> None:
         self._backend, self._address = backend, address
-        backend.peer, self.client.peer = self.client, backend
+        backend.peer = self.client
         if self.client.transport is None:
             if backend.transport is not None:
                 backend.transport.abort()
@@ -223,7 +251,7 @@ class _Connection:
         if backend.transport is None:
             transport.abort()
             return
-        transport.resume_reading()
+        self.client.join(backend)
 
     def lost(self, side: _Side) -> None:
         if side is self.client:
