@@ -109,6 +109,8 @@ class Line:
         assert self.command.process is not None
         try:
             return self.command.process(self.session)
+        except BrokenPipeError:
+            raise
         except Exception as error:  # noqa: BLE001 - the last place that can turn a defect into a sentence
             return _report(error, self.command.name, self.errors, self.verbose)
 
@@ -117,6 +119,8 @@ class Line:
         assert self.command.run is not None
         try:
             return await self.command.run(self.session)
+        except BrokenPipeError:
+            raise
         except Exception as error:  # noqa: BLE001 - the last place that can turn a defect into a sentence
             return _report(error, self.command.name, self.errors, self.verbose)
         finally:
