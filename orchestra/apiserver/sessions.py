@@ -5,10 +5,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from typing import Final
 
+from orchestra.aio.rpc.server import end_call
 from orchestra.apiserver import wire
 from orchestra.base.errors import ApiError, Unavailable
+from orchestra.base.log import get_logger
 from orchestra.objects.kinds import ApiObject, kind_of
 from orchestra.pb import agent_v1_pb2 as agent
+
+log = get_logger("agents")
 
 # An Orders message is cut here; one object is never cut.
 ORDERS_BYTES: Final = 1024 * 1024
@@ -142,9 +146,10 @@ class AgentSession:
         return _StallWatch(self._loop, self._stalled)
 
     def _stalled(self) -> None:
-        self.close(Unavailable(f"the agent took nothing for {STALL_SECONDS:g} s: session ended, dial again"))
+        log.warning("an agent takes nothing off its stream: session ended", node=self.node)
+        self.close(None)
         if self._task is not None:
-            self._task.cancel()
+            end_call(self._task)
 
 
 class _StallWatch:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from orchestra.aio.rpc.limits import SESSION_KEEPALIVE, Keepalive
 from orchestra.apiserver.cluster_info import MasterInfo
 from orchestra.apiserver.server import ApiServer
 from orchestra.base.clock import SystemClock
@@ -35,14 +36,16 @@ class Master:
 
 
 @asynccontextmanager
-async def serving(store: MemoryStore | None = None, port: int = 0) -> AsyncIterator[Master]:
+async def serving(
+    store: MemoryStore | None = None, port: int = 0, keepalive: Keepalive = SESSION_KEEPALIVE
+) -> AsyncIterator[Master]:
     """Runs it until the block ends; everything it started has ended then."""
     store = store or MemoryStore()
     objects = ObjectStore(store, clock=SystemClock())
     await objects.ensure_namespaces()
     informers, liveness = Informers(objects), Liveness()
     recorder = EventRecorder(objects, "agent")
-    server = ApiServer(objects, informers, liveness, recorder, MasterInfo("m1"))
+    server = ApiServer(objects, informers, liveness, recorder, MasterInfo("m1"), keepalive=keepalive)
     port = await server.start(f"127.0.0.1:{port}")
     tasks = [asyncio.create_task(informers.run()), asyncio.create_task(recorder.run())]
     try:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from orchestra.aio.rpc.channel import open_channel
+from orchestra.aio.rpc.limits import Keepalive
 from orchestra.pb import agent_v1_pb2 as agent
 from orchestra.pb import agent_v1_pb2_grpc as agent_grpc
 from orchestra.pb import core, meta
@@ -17,10 +18,10 @@ SECONDS = 10
 class ScriptedAgent:
     """One session. Everything received is kept in order in `received`."""
 
-    def __init__(self, address: str, name: str, instance: str) -> None:
+    def __init__(self, address: str, name: str, instance: str, keepalive: Keepalive | None = None) -> None:
         self.name = name
         self.instance = instance
-        self.channel = open_channel(address, session=True)
+        self.channel = open_channel(address, session=True, keepalive=keepalive)
         self.stub = agent_grpc.AgentsStub(self.channel)
         self.call: Any = self.stub.Session()
         self.received: list[agent.MasterMessage] = []

@@ -1,16 +1,20 @@
 """Agents' sessions over a real stream: orders down, reports up, draining, refusals, logs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import grpc.aio
 import pytest
 
+from orchestra.aio.rpc.limits import Keepalive
+from orchestra.apiserver import sessions
 from orchestra.base.errors import BadRequest, NotFound, Unavailable
 from orchestra.pb import agent_v1_pb2 as agent
 from orchestra.pb import core, discovery, meta
 from tests.integration.api_master import Master, serving
-from tests.integration.scripted_agent import SECONDS, agent_of, pod_on, report_of
+from tests.integration.scripted_agent import SECONDS, ScriptedAgent, agent_of, pod_on, report_of
 
 
 @pytest.fixture
@@ -411,6 +415,72 @@ async def test_a_stopping_master_tells_its_agents_and_does_not_suspect_them(mast
     state = master.liveness.state("n1")
     assert state is not None
     assert state.connected
+
+
+async def test_an_agent_that_takes_nothing_is_disconnected(
+    master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "STALL_SECONDS", 0.3)
+    async with agent_of(master.address) as one:
+        await one.connect()
+        for number in range(30):
+            big = pod_on("n1", f"big-{number}")
+            big.metadata.annotations["text"] = "x" * 250_000
+            await master.client.create(big)
+        await liveness_of(master, "n1", connected=False)
+        with pytest.raises(grpc.aio.AioRpcError, match="dial again"):
+            await one.until(lambda: False)
+
+
+async def test_a_machine_that_dies_without_a_word_is_found_on_both_ends() -> None:
+    quick = Keepalive(interval_ms=100, timeout_ms=700, without_calls=True)
+    async with serving(keepalive=quick) as master, Cable(master.port) as cable:
+        one = ScriptedAgent(cable.address, "n1", "i1", keepalive=quick)
+        await one.connect()
+        cable.cut.set()
+        await liveness_of(master, "n1", connected=False)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await one.read()
+        await one.close()
+
+
+class Cable:
+    """A connection to a port that can be cut without either end being told."""
+
+    def __init__(self, port: int) -> None:
+        self.cut = asyncio.Event()
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> "Cable":
+        self._server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _joined(self, near: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
+        far, far_out = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [near_out, far_out]
+        self._tasks |= {
+            asyncio.create_task(self._copy(near, far_out)),
+            asyncio.create_task(self._copy(far, near_out)),
+        }
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while (data := await source.read(65536)) and not self.cut.is_set():
+            sink.write(data)
+            await sink.drain()
+        await asyncio.Event().wait()
 
 
 # Logs.

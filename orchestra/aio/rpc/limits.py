@@ -85,6 +85,8 @@ def _keepalive_arguments(keepalive: Keepalive) -> ChannelArguments:
     return [
         ("grpc.keepalive_time_ms", keepalive.interval_ms),
         ("grpc.keepalive_timeout_ms", keepalive.timeout_ms),
+        # Of every ping; where it is longer than the keep-alive's own, that is what counts.
+        ("grpc.http2.ping_timeout_ms", keepalive.timeout_ms),
         ("grpc.keepalive_permit_without_calls", int(keepalive.without_calls)),
         ("grpc.http2.max_pings_without_data", 0),
     ]

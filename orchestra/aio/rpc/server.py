@@ -8,7 +8,7 @@ with a clear UNAVAILABLE when the server stops.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -39,6 +39,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Stream = Callable[[Any, Context], AsyncGenerator[Any, None]]
+
+
+# gRPC cancels a call's task when the caller has gone; this word tells our own cancelling from that.
+_ENDED: Final = "ended by the server"
+
+
+def end_call(task: "asyncio.Task[Any]") -> None:
+    """Ends a call from outside, given its task, wherever it waits; the caller is told UNAVAILABLE."""
+    task.cancel(_ENDED)
 
 
 class ListenError(OrchestraError):
@@ -149,7 +158,7 @@ class _Calls(grpc.aio.ServerInterceptor):
         """Cancels every open stream; each tells its caller that the server stops."""
         self._stopping = True
         for task in tuple(self.streams):
-            task.cancel()
+            end_call(task)
 
     def _wrap(self, method: str, handler: Any) -> Handler:
         codec = {
@@ -183,8 +192,8 @@ class _Calls(grpc.aio.ServerInterceptor):
             with _Listed(self.streams):
                 try:
                     return await inner(requests, context)
-                except asyncio.CancelledError:
-                    await self._cancelled(context)
+                except asyncio.CancelledError as error:
+                    await self._cancelled(context, error)
                 except Exception as error:  # noqa: BLE001 - the outermost frame of a call answers everything
                     await self._fail(method, context, error)
 
@@ -197,24 +206,23 @@ class _Calls(grpc.aio.ServerInterceptor):
                     async with aclosing(inner(request, context)) as responses:
                         async for response in responses:
                             await context.write(response)
-                except asyncio.CancelledError:
-                    await self._cancelled(context)
+                except asyncio.CancelledError as error:
+                    await self._cancelled(context, error)
                 except Exception as error:  # noqa: BLE001 - the outermost frame of a call answers everything
                     await self._fail(method, context, error)
 
         return behave
 
-    async def _cancelled(self, context: Context) -> None:
-        """By the server's stop: told to the caller. By the caller: nothing is left to be told."""
-        if not self._stopping:
-            raise asyncio.CancelledError
-        await abort(context, Unavailable("the master is stopping: dial again", retry_after_ms=100))
+    async def _cancelled(self, context: Context, error: asyncio.CancelledError) -> NoReturn:
+        """By end_call(): told to the caller. By the caller: nothing is left to be told."""
+        if error.args != (_ENDED,):
+            raise error
+        said = "the master is stopping" if self._stopping else "the master has ended this call"
+        await abort(context, Unavailable(f"{said}: dial again", retry_after_ms=100))
 
     async def _fail(self, method: str, context: Context, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        if isinstance(error, grpc.aio.UsageError) and context.cancelled():
-            raise asyncio.CancelledError from error
         await abort(context, self._told(method, error))
 
     def _told(self, method: str, error: Exception) -> ApiError:
