@@ -213,10 +213,10 @@ class TreeBuilder:
         """The value that an anchor named before."""
         node = self._anchors.get(name)
         if node is None:
-            raise Unreadable(line, f'alias "*{name}" names no anchor before it that is complete')
+            raise Unreadable(line, f'alias "*{name[:64]}" names no anchor before it that is complete')
         if self.wants_key():
             if not isinstance(node.value, str):
-                raise Unreadable(line, f'alias "*{name}" cannot be a key: it is no text')
+                raise Unreadable(line, f'alias "*{name[:64]}" cannot be a key: it is no text')
             self.key(node.value, line)
             return
         self._budget.take(line, node.values, node.text_bytes)

@@ -230,9 +230,9 @@ MERGES = b"a: &a {" + b", ".join(b"k%d: 1" % i for i in range(2000)) + b"}\nb:\n
         ("merges", MERGES, "more than 100000 values"),
         ("a long number", b"apiVersion: " + b"9" * 10**6, ""),
         ("blanks", b'{"a"' + b" " * 10**6, "not JSON"),
-        ("a long key", b"apiVersion: v1\nkind: Pod\n" + b"x" * 10**6 + b": 1\n", "unknown field"),
+        ("a long key", b'{"apiVersion": "v1", "kind": "Pod", "' + b"x" * 10**6 + b'": 1}', "unknown field"),
         ("a long alias", b"a: *" + b"x" * 10**6 + b"\n", "names no anchor"),
-        ("a long label", b"apiVersion: v1\nkind: Pod\nmetadata: {labels: {" + b"x" * 900 + b": y}}\n", "labels"),
+        ("a long label", b"apiVersion: v1\nkind: Pod\nmetadata: {labels: {" + b"-x/" * 300 + b": z}}\n", "qualified name must"),
         ("question marks", b"? " * 10**6, "a key must be a plain word"),
     ],
 )  # fmt: skip
