@@ -1,0 +1,186 @@
+"""Watches as positions in history: slow readers, bookmarks, batches, many watches."""
+
+import asyncio
+
+import pytest
+
+from orchestra.mvcc.keyindex import prefix_end
+from orchestra.mvcc.machine import Machine
+from orchestra.mvcc.model import DeleteRange, Put, Txn
+from orchestra.mvcc.retention import Retention
+from orchestra.store.contract import Compacted, StoreUnavailable, Watch
+from orchestra.store.memory import MemoryStore
+from orchestra.store.watch import BATCH_EVENTS, BOOKMARK_REVISIONS, HistoryWatch, WatchHub
+
+WAIT_SECONDS = 5
+
+
+async def put(store: MemoryStore, *keys: bytes, value: bytes = b"") -> int:
+    return (await store.txn(Txn((), tuple(Put(key, value) for key in keys)))).revision
+
+
+async def seen_until(watch: Watch, revision: int) -> list[int]:
+    """The revisions of the events up to one."""
+    seen: list[int] = []
+    at = 0
+    async with asyncio.timeout(WAIT_SECONDS):
+        while at < revision:
+            batch = await anext(watch)
+            assert batch.revision > at
+            at = batch.revision
+            seen += [event.kv.mod_revision for event in batch.events]
+    return seen
+
+
+async def test_a_slow_reader_catches_up_without_a_gap_or_a_repeat(store: MemoryStore) -> None:
+    with store.watch(b"a") as slow, store.watch(b"a") as fast:
+        expected = []
+        for n in range(300):
+            expected.append(await put(store, b"a"))
+            await put(store, b"other")
+            if n % 7 == 0:
+                await anext(fast)
+        assert await seen_until(slow, expected[-1]) == expected
+
+
+async def test_a_batch_is_bounded_but_a_revision_is_whole(store: MemoryStore) -> None:
+    per_revision = 300
+    with store.watch(b"k", prefix_end(b"k")) as watch:
+        for _ in range(10):
+            await put(store, *(b"k%d" % n for n in range(per_revision)))
+        total = 0
+        while total < 10 * per_revision:
+            batch = await anext(watch)
+            assert len(batch.events) % per_revision == 0
+            assert len(batch.events) <= 2 * BATCH_EVENTS
+            total += len(batch.events)
+
+
+async def test_a_reader_too_slow_for_what_is_kept_is_told() -> None:
+    store = MemoryStore(retention=Retention(revisions=100))
+    with store.watch(b"a") as watch:
+        for _ in range(150):
+            await put(store, b"a")
+        with pytest.raises(Compacted) as refused:
+            await anext(watch)
+        assert refused.value.compact_revision > 2
+
+
+async def test_a_quiet_watch_is_bookmarked_on_by_writes(store: MemoryStore) -> None:
+    with store.watch(b"quiet") as watch:
+        reader = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        for _ in range(BOOKMARK_REVISIONS // 2):
+            await put(store, b"loud")
+        await asyncio.sleep(0)
+        assert not reader.done()
+        for _ in range(BOOKMARK_REVISIONS):
+            await put(store, b"loud")
+        batch = await reader
+        assert list(batch.events) == []
+        assert batch.revision >= BOOKMARK_REVISIONS
+        # And nothing of what comes next is lost.
+        revision = await put(store, b"quiet")
+        assert await seen_until(watch, revision) == [revision]
+
+
+async def test_progress_does_not_skip_what_was_not_read(store: MemoryStore) -> None:
+    with store.watch(b"a") as watch:
+        revision = await put(store, b"a")
+        await put(store, b"b")
+        watch.request_progress()
+        assert await seen_until(watch, store.revision) == [revision]
+
+
+async def test_each_kind_of_range_is_told_of_its_own_keys(store: MemoryStore) -> None:
+    ranges = {
+        "key": (b"b/1", b""),
+        "prefix": (b"b/", prefix_end(b"b/")),
+        "shorter prefix": (b"b", prefix_end(b"b")),
+        "range": (b"b/1", b"b/3"),
+        "from": (b"b/2", b"\0"),
+        "all": (b"\0", b"\0"),
+    }
+    watches = {name: store.watch(*each) for name, each in ranges.items()}
+    keys = [b"a", b"b/1", b"b/2", b"b/3", b"b0", b"c"]
+    for key in keys:
+        await put(store, key)
+    for name, (start, end) in ranges.items():
+        expected = [n + 2 for n, key in enumerate(keys) if key == start or (end and start <= key)]
+        if end not in (b"", b"\0"):
+            expected = [revision for revision in expected if keys[revision - 2] < end]
+        watch = watches[name]
+        watch.request_progress()
+        assert await seen_until(watch, expected[-1]) == expected, name
+        watch.close()
+    assert len(store._watches) == 0
+
+
+async def test_a_thousand_watches_wake_only_for_what_concerns_them(store: MemoryStore) -> None:
+    watches = [store.watch(b"pods/%d/" % n, prefix_end(b"pods/%d/" % n)) for n in range(1000)]
+    readers = [asyncio.ensure_future(anext(watch)) for watch in watches]
+    await asyncio.sleep(0)
+    await put(store, b"pods/7/web")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [n for n, reader in enumerate(readers) if reader.done()] == [7]
+    for watch in watches:
+        watch.close()
+    await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def test_one_reader_a_watch(store: MemoryStore) -> None:
+    with store.watch(b"a") as watch:
+        reader = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="one reader"):
+            await anext(watch)
+        await put(store, b"a")
+        assert (await reader).events
+
+
+async def test_the_end_of_the_store_ends_its_watches(store: MemoryStore) -> None:
+    watch = store.watch(b"a")
+    reader = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await reader
+    with pytest.raises(StoreUnavailable):
+        await anext(store.watch(b"b"))
+    with pytest.raises(StoreUnavailable):
+        await put(store, b"a")
+
+
+def commands(machine: Machine, *txns: Txn) -> None:
+    for txn in txns:
+        machine.apply(machine.applied_index + 1, txn)
+
+
+async def told(watch: HistoryWatch) -> list[int]:
+    return [event.kv.mod_revision for event in (await anext(watch)).events]
+
+
+async def test_what_was_compacted_before_watches_were_told_is_not_passed_over() -> None:
+    """Commands applied together: a change and the compaction that drops it."""
+    machine = Machine()
+    hub = WatchHub(machine)
+    watch = hub.watch(b"a", b"", 0, False)
+    commands(machine, Txn((), (Put(b"a", b"1"),)), Txn((), (Put(b"a", b"2"),)))
+    machine.apply(3, b"\x32\x02\x08\x03")
+    assert machine.compact_revision == 3
+    hub.advance()
+    with pytest.raises(Compacted):
+        await anext(watch)
+
+
+async def test_another_machine_that_is_ahead_takes_over() -> None:
+    behind, ahead = Machine(), Machine()
+    hub = WatchHub(behind)
+    watch = hub.watch(b"a", b"", 0, False)
+    for machine in (behind, ahead):
+        commands(machine, Txn((), (Put(b"b", b"1"),)))
+    commands(ahead, Txn((), (Put(b"a", b"2"),)), Txn((), (DeleteRange(b"a"),)))
+    hub.advance()
+    hub.replace(ahead)
+    assert await told(watch) == [3, 4]
