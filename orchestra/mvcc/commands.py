@@ -66,8 +66,10 @@ def encode(command: Command) -> bytes:
         case LeaseRevoke():
             message.lease_revoke.lease = command.lease
         case LeaseExpire():
+            message.lease_expire.SetInParent()
             message.lease_expire.leases.extend(command.leases)
         case LeaseCheckpoint():
+            message.lease_checkpoint.SetInParent()
             for lease, seconds in command.remaining:
                 message.lease_checkpoint.remaining.add(lease=lease, remaining_seconds=seconds)
         case Compact():

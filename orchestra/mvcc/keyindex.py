@@ -71,10 +71,12 @@ class KeyIndex:
 
     def count(self, key: bytes, range_end: bytes) -> int:
         """How many keys are in a range (not of the one-key kind)."""
+        if range_end != b"\0" and range_end <= key:
+            return 0
         low_list, low = self._place(key)
         high_list, high = (len(self._lists), 0) if range_end == b"\0" else self._place(range_end)
         whole = sum(map(len, self._lists[low_list:high_list]))
-        return max(whole - low + high, 0)
+        return whole - low + high
 
     def scan(self, key: bytes, range_end: bytes) -> Iterator[bytes]:
         """The keys of a range (not of the one-key kind), ascending. The set must not change meanwhile."""
