@@ -2,7 +2,7 @@
 
 Knows fields, sentences and Kubernetes' paths. Must not know the store or other objects: what depends on those
 (a name that is taken, a namespace that is going) is said by who reads them. Takes objects that have their
-defaults, finds every violation at once, and changes nothing.
+defaults, finds every violation at once (up to 1000), and changes nothing.
 """
 
 from collections.abc import Callable

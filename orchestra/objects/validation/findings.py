@@ -10,6 +10,8 @@ from orchestra.objects.quantity import Quantity, parse_quantity
 # A check of a text: an error sentence, or None.
 Check = Callable[[str], str | None]
 
+# More than anybody reads in one go; what is wrong beyond that comes up at the next try.
+VIOLATIONS_MAX = 1_000
 _SHOWN_LENGTH_MAX = 128
 
 
@@ -28,7 +30,8 @@ class Findings:
         self.violations: list[Violation] = []
 
     def _add(self, path: str, message: str, reason: str) -> None:
-        self.violations.append(Violation(path, message, reason))
+        if len(self.violations) < VIOLATIONS_MAX:
+            self.violations.append(Violation(path, message, reason))
 
     def required(self, path: str, detail: str = "") -> None:
         """A field that has to be there is not."""

@@ -1,5 +1,6 @@
 """Manifests: what is read, which sentence each mistake gets, and that no input is too much."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,12 @@ def test_a_deployment_reads_as_a_deployment():
     )
     assert isinstance(obj, apps.Deployment)
     assert list(obj.spec.template.spec.containers[0].command) == ["python3", "server.py"]
+
+
+def test_memory_is_bounded():
+    for data in (BOMB, MERGES, b"- {a: b}\n" * 200_000, b"[" * 10**6):
+        tracemalloc.start()
+        load_documents(data, "x")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 96 * 2**20

@@ -7,6 +7,7 @@ import pytest
 from orchestra.objects.codec import from_manifest
 from orchestra.objects.defaults import set_defaults
 from orchestra.objects.validation import validate_create
+from orchestra.objects.validation.findings import VIOLATIONS_MAX
 
 LABEL_VALUE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
@@ -386,6 +387,11 @@ def test_services(path, value, expected):
 )  # fmt: skip
 def test_the_other_kinds(kind, path, value, expected):
     check(kind, path, value, expected)
+
+
+def test_violations_are_bounded():
+    ports = [{"port": 80, "name": f"p{number}"} for number in range(VIOLATIONS_MAX + 10)]
+    assert len(said("Service", {"spec/ports": ports})) == VIOLATIONS_MAX
 
 
 def test_every_violation_is_found_at_once():
