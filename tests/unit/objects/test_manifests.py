@@ -259,7 +259,7 @@ def test_the_size_limit_is_exact():
     assert load_documents(fits + b"\n", "x").problems
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=400))
 def test_any_bytes_are_answered(data):
     load_documents(data, "x")
@@ -275,7 +275,7 @@ FRAGMENTS = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=500, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FRAGMENTS)
 def test_any_arrangement_of_fragments_is_answered(text):
     for problem in load_documents(text.encode(), "x").problems:
