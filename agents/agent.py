@@ -5,27 +5,28 @@ import contextlib
 import resource
 import secrets
 import signal
-from collections import OrderedDict
 from pathlib import Path
 
 from agents import checkpoint, node
 from agents import pod_words as words
 from agents.environment import NodeFacts
+from agents.event_counts import EventCounts
+from agents.launch import base_environment
 from agents.log_streams import LogStreams
-from agents.pods import Phase, PodMachine, Stage
+from agents.pod_state import Phase, Stage
+from agents.pods import PodMachine
 from agents.ports import PortReservations
 from agents.proxy import NodePortProxy
 from agents.runtime.contract import Exit, Recovered, RuntimeLost
 from agents.runtime.local import Local, clear_leftovers
 from agents.session import Session
 from agents.settings import AgentSettings
-from agents.worker import Changed, PodWorker, Surroundings, base_environment, exit_event
+from agents.worker import Changed, PodWorker, Surroundings, exit_event
 from orchestra.aio.mailbox import MailboxClosed
 from orchestra.aio.supervisor import SupervisedFailure, Supervisor
 from orchestra.base.clock import NS_PER_SECOND, Clock, SystemClock
 from orchestra.base.log import get_logger
 from orchestra.objects.quantity import parse_quantity
-from orchestra.objects.times import time_from_ns
 from orchestra.pb import agent_v1_pb2 as wire
 from orchestra.pb import agent_v1_pb2_grpc as rpc
 from orchestra.pb import core
@@ -37,7 +38,6 @@ log = get_logger("agent")
 _RESTART_SECONDS = 60
 # A pod whose object is gone has nobody left to wait for it.
 _ORPHAN_GRACE_NS = 1 * NS_PER_SECOND
-_EVENT_KEYS_MAX = 1024
 _UNKNOWN = "The container could not be located when the node's runtime was started again"
 
 
@@ -54,7 +54,7 @@ class Agent:
         self._proxy = NodePortProxy(settings.name, settings.address)
         self._session = Session(settings.masters, self, token=settings.token)
         self._logs = LogStreams(self._workers.get)
-        self._events: OrderedDict[tuple[str, ...], core.Event] = OrderedDict()
+        self._events = EventCounts(settings.name, self._clock)
         # Uids, services and slices of the first full picture, while it is arriving.
         self._picture: tuple[set[str], set[tuple[str, str]], set[tuple[str, str]]] | None = None
         self._capacity: dict[str, str] = {}
@@ -331,31 +331,8 @@ class Agent:
 
     def record(self, pod: core.Pod, event: words.RecordEvent) -> None:
         """Something a person may want to read; the same again counts up."""
-        key = (pod.metadata.uid, event.type, event.reason, event.message)
-        now = time_from_ns(self._clock.wall_ns())
-        known = self._events.get(key)
-        if known is None:
-            known = core.Event(reason=event.reason, message=event.message, type=event.type, count=0)
-            known.metadata.namespace = pod.metadata.namespace
-            known.metadata.name = f"{pod.metadata.name[:230]}.{secrets.token_hex(8)}"
-            known.involvedObject.kind = "Pod"
-            known.involvedObject.apiVersion = "v1"
-            known.involvedObject.namespace = pod.metadata.namespace
-            known.involvedObject.name = pod.metadata.name
-            known.involvedObject.uid = pod.metadata.uid
-            if event.container:
-                known.involvedObject.fieldPath = f"spec.containers{{{event.container}}}"
-            known.source.component = known.reportingComponent = "orchestra-agent"
-            known.source.host = known.reportingInstance = self._settings.name
-            known.firstTimestamp.CopyFrom(now)
-            self._events[key] = known
-            if len(self._events) > _EVENT_KEYS_MAX:
-                self._events.popitem(last=False)
-        known.count += 1
-        known.lastTimestamp.CopyFrom(now)
-        said = core.Event()
-        said.CopyFrom(known)
-        self._session.record(said)
+        if not self._stopping:
+            self._session.record(self._events.said(pod, event))
 
     def finished(self, uid: str) -> None:
         """Nothing is left of a pod here."""

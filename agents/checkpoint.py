@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.environment import HostPort
+from agents.pod_state import ContainerState, Phase, Stage
 from agents.pod_words import BackoffPlan, Termination, plan_of
-from agents.pods import ContainerState, Phase, PodMachine, Stage
+from agents.pods import PodMachine
 from orchestra.pb import core
 
 _VERSION = 1

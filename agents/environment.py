@@ -107,11 +107,10 @@ def hostname_of(pod: core.Pod) -> str:
 
 
 def _refuse_missing(source: core.EnvFromSource) -> None:
-    for field, kind in (("configMapRef", "configmap"), ("secretRef", "secret")):
-        if source.HasField(field):
-            reference = getattr(source, field)
-            if not reference.optional:
-                raise EnvironmentFailure(f'{kind} "{reference.localObjectReference.name}" not found')
+    if source.HasField("configMapRef") and not source.configMapRef.optional:
+        raise EnvironmentFailure(f'configmap "{source.configMapRef.localObjectReference.name}" not found')
+    if source.HasField("secretRef") and not source.secretRef.optional:
+        raise EnvironmentFailure(f'secret "{source.secretRef.localObjectReference.name}" not found')
 
 
 def _value_from(pod: core.Pod, container: core.Container, entry: core.EnvVar, node: NodeFacts) -> str | None:
@@ -120,12 +119,15 @@ def _value_from(pod: core.Pod, container: core.Container, entry: core.EnvVar, no
         return field_value(pod, source.fieldRef.fieldPath, node)
     if source.HasField("resourceFieldRef"):
         return _resource_value(pod, container, source.resourceFieldRef, node)
-    for field, kind in (("configMapKeyRef", "configmap"), ("secretKeyRef", "secret")):
-        if source.HasField(field):
-            reference = getattr(source, field)
-            if reference.optional:
-                return None
-            raise EnvironmentFailure(f'{kind} "{reference.localObjectReference.name}" not found')
+    reference: core.ConfigMapKeySelector | core.SecretKeySelector | None = None
+    if source.HasField("configMapKeyRef"):
+        kind, reference = "configmap", source.configMapKeyRef
+    elif source.HasField("secretKeyRef"):
+        kind, reference = "secret", source.secretKeyRef
+    if reference is not None:
+        if reference.optional:
+            return None
+        raise EnvironmentFailure(f'{kind} "{reference.localObjectReference.name}" not found')
     raise EnvironmentFailure(f"env {entry.name}: valueFrom names no source this node knows")
 
 

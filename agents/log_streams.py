@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 import grpc.aio
 
 from agents.logs import LogFailure, LogQuery, read_log, runs_of
-from agents.pods import ContainerState
+from agents.pod_state import ContainerState
 from agents.worker import PodWorker
 from orchestra.base.log import get_logger
 from orchestra.objects.times import ns_of
@@ -19,6 +20,7 @@ log = get_logger("agent.logs")
 
 STREAMS_MAX = 64
 _PIECE = 64 << 10
+_Call: TypeAlias = "grpc.aio.StreamUnaryCall[wire.PushLogMessage, wire.PushLogResponse]"
 _NS = 1_000_000_000
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
@@ -84,10 +86,16 @@ class LogStreams:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _push(self, order: wire.OpenLog, stub: rpc.AgentsStub) -> None:
-        call = stub.PushLog()
+        # The generated type of a request-streaming call knows only its iterator form.
+        call: _Call = cast(Any, stub).PushLog()
         me = asyncio.current_task()
+
         # Whoever asked may go while nothing is written: the call's end ends this task.
-        call.add_done_callback(lambda _: me.cancel() if me is not None and not me.done() else None)
+        def gone(_: Any) -> None:
+            if me is not None:
+                me.cancel()
+
+        call.add_done_callback(gone)
         try:
             await call.write(wire.PushLogMessage(id=order.id))
             try:
@@ -107,9 +115,7 @@ class LogStreams:
             log.error("a log stream failed", error, pod=f"{order.namespace}/{order.pod}")
             call.cancel()
 
-    async def _copy(
-        self, order: wire.OpenLog, call: "grpc.aio.StreamUnaryCall[wire.PushLogMessage, wire.PushLogResponse]"
-    ) -> None:
+    async def _copy(self, order: wire.OpenLog, call: _Call) -> None:
         worker = self._find(order.uid)
         if worker is None:
             raise LogFailure(f"pod {order.namespace}/{order.pod} is not on this node")

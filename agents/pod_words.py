@@ -67,6 +67,12 @@ class ContainerPlan:
         """Whether it has to end before the next one starts."""
         return self.init and not self.sidecar
 
+    def restarts_after(self, code: int) -> bool:
+        """What the restart policy says of a run that ended with `code`."""
+        if self.policy == "Never":
+            return False
+        return code != 0 or (self.policy == "Always" and not self.init_only)
+
 
 @dataclass(frozen=True, slots=True)
 class PodPlan:

@@ -122,7 +122,7 @@ class Target:
         # HealthCheckRequest{service=1} and HealthCheckResponse{status=1}: SERVING is 1.
         request = b"\x0a" + bytes([len(name)]) + name if name else b""
         async with open_channel(f"{self._address}:{self.port(asked)}") as channel:
-            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
             try:
                 answer = await check(request, timeout=timeout_s)
             except grpc.aio.AioRpcError as error:
@@ -168,7 +168,8 @@ class Prober:
 
     def _probes(self) -> Mapping[Probe, core.Probe]:
         fields = {kind: f"{kind.value}Probe" for kind in Probe}
-        return {k: getattr(self._container, f) for k, f in fields.items() if self._container.HasField(f)}
+        set_fields = {field.name: value for field, value in self._container.ListFields()}
+        return {kind: set_fields[name] for kind, name in fields.items() if name in set_fields}
 
     async def _ask_for_ever(self, kind: Probe, probe: core.Probe) -> None:
         loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import grpc
 import grpc.aio
@@ -34,6 +34,7 @@ _BACKOFF_LIMIT_MS = 2000
 _EVENTS_MAX = 512
 _GOODBYE_TIMEOUT_S = 1.0
 _POD_REPORTS_PER_MESSAGE = 500
+_Call: TypeAlias = "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]"
 
 
 class House(Protocol):
@@ -106,13 +107,6 @@ class Session:
             async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
                 await self._said_goodbye.wait()
 
-    async def flushed(self, timeout_s: float) -> None:
-        """Until everything reported has been sent, or the time is over."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self._connected and (self._reports or self._events):
-                    await asyncio.sleep(_GATHER_S)
-
     async def run(self) -> None:
         """Dials for ever."""
         backoff = Backoff(_BACKOFF_INITIAL_MS, _BACKOFF_LIMIT_MS, rng=self._rng)
@@ -142,9 +136,7 @@ class Session:
                 self._reports.clear()
                 await call.write(wire.AgentMessage(register=self._house.register()))
                 async with asyncio.timeout(_WELCOME_TIMEOUT_S):
-                    first = await call.read()
-                if first == grpc.aio.EOF:
-                    raise EOFError("the master closed the session")
+                    first = await self._read(call)
                 if first.HasField("refused"):
                     log.warning("refused by the master", master=master, why=first.refused.reason)
                     return int(first.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
@@ -157,8 +149,15 @@ class Session:
             finally:
                 call.cancel()
 
+    @staticmethod
+    async def _read(call: _Call) -> wire.MasterMessage:
+        message = await call.read()
+        if not isinstance(message, wire.MasterMessage):
+            raise EOFError("the master closed the session")
+        return message
+
     async def _converse(
-        self, call: "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]", stub: rpc.AgentsStub,
+        self, call: _Call, stub: rpc.AgentsStub,
         interval_s: float,
     ) -> int:  # fmt: skip
         loop = asyncio.get_running_loop()
@@ -175,13 +174,9 @@ class Session:
                 task.cancel()
             await asyncio.gather(speaking, listening, return_exceptions=True)
 
-    async def _listen(
-        self, call: "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]", stub: rpc.AgentsStub
-    ) -> int:
+    async def _listen(self, call: _Call, stub: rpc.AgentsStub) -> int:
         while True:
-            message = await call.read()
-            if message == grpc.aio.EOF:
-                raise EOFError("the master closed the session")
+            message = await self._read(call)
             match message.WhichOneof("message"):
                 case "orders":
                     await self._house.orders(message.orders)
@@ -197,11 +192,9 @@ class Session:
                     log.warning("sent away by the master", why=message.refused.reason)
                     return int(message.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
                 case other:
-                    log.debug("unknown message from the master", message=other)
+                    log.debug("unknown message from the master", which=other)
 
-    async def _speak(
-        self, call: "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]", interval_s: float
-    ) -> None:
+    async def _speak(self, call: _Call, interval_s: float) -> None:
         loop = asyncio.get_running_loop()
         next_heartbeat = loop.time() + interval_s * (0.5 + self._rng.random() / 2)
         write: Callable[[wire.AgentMessage], Awaitable[None]] = call.write

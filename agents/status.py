@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.environment import HostPort
+from agents.pod_state import ContainerState, Phase, Stage
 from agents.pod_words import Termination
-from agents.pods import ContainerState, Phase, PodMachine, Stage
+from agents.pods import PodMachine
 from orchestra.objects.qos import qos_class
 from orchestra.objects.times import time_from_ns
 from orchestra.pb import core, meta
@@ -157,7 +158,7 @@ def _conditions(
     done = status.phase == "Succeeded"
     opened = machine.stage in (Stage.RUNNING, Stage.DRAINING, Stage.STOPPING)
     put("PodReadyToStartContainers", opened)
-    late = [c.plan.name for c in machine.inits if not machine._init_passed(c)]
+    late = [c.plan.name for c in machine.inits if not c.passed]
     said = f"containers with incomplete status: [{' '.join(late)}]"
     put(
         "Initialized",

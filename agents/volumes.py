@@ -138,7 +138,7 @@ def mounts_of(
 
 
 def told_paths(container: core.Container, mounts: list[VolumeMount], *, mounted: bool) -> dict[str, str]:
-    """Where a container finds each volume: its mountPath, or the directory itself where nothing is mounted."""
+    """Where a container finds each volume: its mountPath, or its directory where nothing is mounted."""
     found: dict[str, str] = {}
     for wanted, mount in zip(container.volumeMounts, mounts, strict=True):
         found.setdefault(wanted.name, mount.target if mounted else mount.source)

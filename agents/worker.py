@@ -1,7 +1,6 @@
-"""One pod's worker: an actor around the pure machine. It does what the machine says and tells it what came of it."""
+"""One pod's worker: an actor that does what the pure machine says and tells it what came of it."""
 
 import asyncio
-import os
 import shutil
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -13,17 +12,17 @@ from agents.environment import (
     EnvironmentFailure,
     HostPort,
     NodeFacts,
-    command_of,
-    environment_of,
     hostname_of,
 )
-from agents.pods import PodMachine, Stage
+from agents.launch import Launching, container_spec, start_message
+from agents.pod_state import Stage
+from agents.pods import PodMachine
 from agents.ports import NoFreePort, PortReservations
 from agents.probes import Prober, Target
 from agents.runtime.contract import ContainerSpec, Exit, Runtime, RuntimeFailure, RuntimeLost, SandboxSpec
 from agents.settings import AgentSettings
 from agents.status import StatusFacts, phase_of, status_of
-from agents.volumes import PodDirectory, VolumeFailure, memory_volumes, mounts_of, told_paths
+from agents.volumes import PodDirectory, VolumeFailure, memory_volumes
 from orchestra.aio.actor import Actor
 from orchestra.base.clock import Clock
 from orchestra.base.log import get_logger
@@ -36,7 +35,6 @@ _MAILBOX_BOUND = 1024
 # A pod that is only being prepared is not worth a write at the master unless it takes this long.
 _PENDING_REPORT_S = 0.15
 _HOOK_MAX_S = 3600.0
-_PERMISSION_ERRNOS = {1: "is not permitted", 13: "is not executable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +321,7 @@ class PodWorker(Actor[Message]):
 
     async def _start(self, order: words.Start) -> None:
         try:
-            spec = self._container_spec(self._specs[order.container], order.run)
+            spec = self._container_spec(order)
             launch = await self._around.runtime.start(spec)
         except (EnvironmentFailure, VolumeFailure, OSError) as error:
             await self.tell(
@@ -332,36 +330,22 @@ class PodWorker(Actor[Message]):
         except RuntimeLost:
             raise
         except RuntimeFailure as error:
-            said = _start_message(error, self._specs[order.container])
+            said = start_message(error, self._specs[order.container])
             await self.tell(words.StartFailed(order.container, order.run, "StartError", said))
         else:
             await self.tell(words.Started(order.container, order.run, launch.started_ns))
 
-    def _container_spec(self, container: core.Container, run: int) -> ContainerSpec:
-        settings = self._around.settings
-        mounted = self._around.runtime.isolation == "namespaces"
+    def _container_spec(self, order: words.Start) -> ContainerSpec:
+        container = self._specs[order.container]
         ports = (self._ports or {}).get(container.name, [])
-        plain = environment_of(self._pod, container, self._around.node, ports, {})
-        mounts = mounts_of(self._pod, container, self._directory, plain)
-        told = told_paths(container, mounts, mounted=mounted)
-        environment = environment_of(self._pod, container, self._around.node, ports, told)
-        argv = command_of(container, environment)
-        if not argv:
-            raise EnvironmentFailure(
-                f"container {container.name} has no command, and this node runs no images: set command"
-            )
-        directory = container.workingDir or settings.working_directory
-        return ContainerSpec(
-            self._name(container.name, run),
-            self.uid,
-            argv,
-            environment,
-            directory or str(self._directory.work(container.name)),
-            str(self._directory.log(container.name, run)),
-            tuple(mounts) if mounted else (),
-            str(self._directory.scratch),
-            settings.log_bytes_max,
-            settings.log_files_max,
+        return container_spec(
+            self._pod,
+            container,
+            self._name(container.name, order.run),
+            Launching(
+                self._around.settings, self._around.node, self._around.runtime.isolation, self._directory
+            ),
+            ports,
         )
 
     async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
@@ -431,14 +415,6 @@ class PodWorker(Actor[Message]):
             self._spawn(self._quietly(self._around.runtime.remember(self.uid, text)))
 
 
-def base_environment() -> dict[str, str]:
-    """What every container gets of the agent's own environment: what a program cannot do without."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
-    found = {name: os.environ[name] for name in kept if name in os.environ}
-    found.setdefault("PATH", os.defpath)
-    return found
-
-
 def exit_event(found: Exit) -> words.Exited:
     """The runtime's word for the machine."""
     _, container, run = found.container.split("/")
@@ -448,19 +424,3 @@ def exit_event(found: Exit) -> words.Exited:
 def _gates(pod: core.Pod) -> list[tuple[str, str]]:
     wanted = {gate.conditionType for gate in pod.spec.readinessGates}
     return [(c.type, c.status) for c in pod.status.conditions if c.type in wanted]
-
-
-def _start_message(error: RuntimeFailure, container: core.Container) -> str:
-    """What could not be run and why, for a person."""
-    if error.stage != "exec":
-        return f"{error.stage}: {error}" if error.stage else str(error)
-    words_ = [*container.command, *container.args]
-    program = words_[0] if words_ else ""
-    if error.errno == 2:
-        where = "no such file" if "/" in program else "executable file not found in $PATH"
-        return f'exec: "{program}": {where}'
-    if error.errno in _PERMISSION_ERRNOS:
-        return f'exec: "{program}" {_PERMISSION_ERRNOS[error.errno]}'
-    if error.errno == 8:
-        return f'exec: "{program}": not a program this machine can run (wrong architecture, or no #! line)'
-    return f'exec: "{program}": {error}'

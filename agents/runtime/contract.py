@@ -71,7 +71,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A container's end, its whole tree being gone. signal is 0 unless one ended it; code is 128 + it then."""
+    """A container's end, its whole tree being gone. signal is 0 unless one ended it, and code 128 + it."""
 
     container: str
     pod: str
@@ -101,7 +101,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was there before this agent: sandboxes with their checkpoints, running containers, unread exits."""
+    """What was there before this agent: sandboxes and checkpoints, running containers, unread exits."""
 
     sandboxes: Mapping[str, str]
     running: Mapping[str, Launch]
@@ -153,5 +153,5 @@ class Runtime(Protocol):
         ...
 
     def exits(self) -> AsyncIterator[Exit]:
-        """Every container's end, once it is handed out it is forgotten. Raises RuntimeLost at the spawner's end."""
+        """Every container's end, each told once. Raises: RuntimeLost at the spawner's end."""
         ...

@@ -114,7 +114,7 @@ def hold_pids(status: int) -> None:
         os._exit(EXIT_NOT_STARTED)
 
 
-def probe_privilege() -> str:
+def _probe_privilege() -> str:
     """ "" when namespaces can be made here, else why not. Runs in a fork of its own."""
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC)
@@ -123,3 +123,17 @@ def probe_privilege() -> str:
     except OSError as error:
         return str(error.strerror or error)
     return ""
+
+
+def can_isolate() -> str:
+    """ "" when this machine lets the caller make namespaces, else why not."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, _probe_privilege().encode() or b"+")
+        os._exit(0)
+    os.close(write)
+    said = os.read(read, 512)
+    os.close(read)
+    os.waitpid(pid, 0)
+    return "" if said == b"+" else said.decode() or "unknown"

@@ -260,7 +260,7 @@ class Forker:
 
 
 def read_failure(fd: int) -> dict[str, Any] | None:
-    """What a child said before it gave up, None if its program runs. Raises: BlockingIOError: not known yet."""
+    """What a child said before it gave up, None if its program runs. Raises: BlockingIOError."""
     said = os.read(fd, 4096)
     if not said:
         return None

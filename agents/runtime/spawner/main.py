@@ -6,7 +6,6 @@ gets one reply with it; events have none. One agent at a time: a newer connectio
 
 import contextlib
 import gc
-import json
 import os
 import select
 import signal
@@ -18,10 +17,8 @@ from typing import Any
 
 from agents.runtime.spawner import child, syscalls, tree
 from agents.runtime.spawner.containers import Forker, Process, Sandbox, read_failure, take_output
+from agents.runtime.spawner.link import Link
 
-_FRAME_MAX = 8 << 20
-# An agent that does not read is let go: it will connect again and ask for what it missed.
-_UNSENT_MAX = 16 << 20
 _TREE_RECHECK_S = 0.005
 _LAST_WAIT_S = 5.0
 
@@ -42,9 +39,7 @@ class Spawner:
         # Main process gone, tree or pipes not yet.
         self._ending: set[str] = set()
         self._closing: dict[str, int] = {}
-        self._agent: socket.socket | None = None
-        self._inbox = bytearray()
-        self._outbox = bytearray()
+        self._link: Link | None = None
         self._alone_since = time.monotonic()
         self._stopping = False
 
@@ -74,6 +69,7 @@ class Spawner:
             self._check_deadlines()
         for sandbox in self._sandboxes.values():
             self._forker.close_sandbox(sandbox)
+        self._sandboxes.clear()
         # What was just killed is waited for, so that no zombie is left to init.
         give_up = time.monotonic() + _LAST_WAIT_S
         with contextlib.suppress(ChildProcessError):
@@ -85,7 +81,7 @@ class Spawner:
         if self._ending or self._stopping:
             return _TREE_RECHECK_S
         waits = [p.deadline - time.monotonic() for p in self._processes.values() if p.deadline]
-        if self._agent is None and self._linger_s >= 0:
+        if self._link is None and self._linger_s >= 0:
             waits.append(self._alone_since + self._linger_s - time.monotonic())
         return max(0.001, min(waits)) if waits else None
 
@@ -94,8 +90,8 @@ class Spawner:
         for process in list(self._processes.values()):
             if process.deadline and process.deadline <= now and not process.timed_out:
                 process.timed_out, process.deadline = True, 0.0
-                _kill_session(process.pid, process.tag)
-        if self._agent is None and 0 <= self._linger_s <= now - self._alone_since:
+                tree.kill_session(process.pid, process.tag)
+        if self._link is None and 0 <= self._linger_s <= now - self._alone_since:
             self._stop_all()
 
     def _reap(self, wake: int) -> None:
@@ -187,72 +183,35 @@ class Spawner:
 
     def _accept(self) -> None:
         agent, _ = self._listener.accept()
-        if self._agent is not None:
-            self._drop_agent()
-        agent.setblocking(False)
-        self._agent = agent
-        self._inbox.clear()
-        self._outbox.clear()
-        self._watch(agent.fileno(), self._receive)
+        self._drop_agent()
+        link = Link(agent)
+        self._link = link
+        self._watch(link.fileno(), lambda: self._receive(link))
 
     def _drop_agent(self) -> None:
-        if self._agent is not None:
-            self._forget(self._agent.fileno())
-            self._agent.close()
-            self._agent = None
+        if self._link is not None:
+            self._forget(self._link.fileno())
+            self._link.close()
+            self._link = None
             self._alone_since = time.monotonic()
 
-    def _receive(self) -> None:
-        agent = self._agent
-        if agent is None:
-            return
-        self._flush()
-        try:
-            data = agent.recv(1 << 18)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._drop_agent()
-            return
-        self._inbox += data
-        while len(self._inbox) >= 4:
-            size = int.from_bytes(self._inbox[:4], "big")
-            if size > _FRAME_MAX:
-                self._drop_agent()
-                return
-            if len(self._inbox) < 4 + size:
-                return
-            request = json.loads(self._inbox[4 : 4 + size])
-            del self._inbox[: 4 + size]
+    def _receive(self, link: Link) -> None:
+        for request in link.receive():
             self._answer(request)
+        self._after(link)
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._agent is None:
-            return
-        frame = json.dumps(message).encode()
-        self._outbox += len(frame).to_bytes(4, "big") + frame
-        if len(self._outbox) > _UNSENT_MAX:
-            self._drop_agent()
-            return
-        self._flush()
+        if self._link is not None:
+            self._link.send(message)
+            self._after(self._link)
 
-    def _flush(self) -> None:
-        agent = self._agent
-        if agent is None:
+    def _after(self, link: Link) -> None:
+        if self._link is not link:
             return
-        try:
-            while self._outbox:
-                del self._outbox[: agent.send(self._outbox)]
-            mask = select.EPOLLIN
-        except BlockingIOError:
-            mask = select.EPOLLIN | select.EPOLLOUT
-        except OSError:
+        if link.broken:
             self._drop_agent()
-            return
-        if agent.fileno() in self._handlers:
-            self._epoll.modify(agent.fileno(), mask)
+        else:
+            self._epoll.modify(link.fileno(), select.EPOLLIN | (select.EPOLLOUT if link.unsent else 0))
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -349,7 +308,7 @@ class Spawner:
         for pid, tag in tree.tagged():
             if tag in tags:
                 found = usage[tags[tag]]
-                for index, value in enumerate(_usage(pid)):
+                for index, value in enumerate(tree.usage(pid)):
                     found[index] += value
         return {"ok": True, "usage": usage}
 
@@ -405,39 +364,6 @@ def _describe(process: Process) -> dict[str, Any]:
     }
 
 
-def _usage(pid: int) -> tuple[int, int, int]:
-    """(cpu milliseconds, resident bytes, 1) of one process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0, 0, 0
-    ticks = int(fields[11]) + int(fields[12])
-    return ticks * 1000 // os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), 1
-
-
-def _kill_session(pid: int, tag: int) -> None:
-    """Kills a command and what it started in its own session; the container around it lives on."""
-    for found, worn in tree.tagged():
-        if worn == tag:
-            with contextlib.suppress(OSError):
-                if os.getsid(found) == pid:
-                    tree.kill(found, tag)
-
-
-def _can_isolate() -> str:
-    read, write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        os.write(write, child.probe_privilege().encode() or b"+")
-        os._exit(0)
-    os.close(write)
-    said = os.read(read, 512)
-    os.close(read)
-    os.waitpid(pid, 0)
-    return "" if said == b"+" else said.decode() or "unknown"
-
-
 def main(arguments: list[str]) -> int:
     """spawner LISTENER_FD NODE_TAG RUNTIME LINGER_SECONDS READY_FD."""
     listener_fd, node_tag, runtime, linger_s, ready_fd = arguments
@@ -447,7 +373,7 @@ def main(arguments: list[str]) -> int:
     listener = socket.socket(fileno=int(listener_fd))
     syscalls.set_process_name("orchestra-spawn")
     syscalls.become_subreaper()
-    why_not = "asked for" if runtime == "host" else _can_isolate()
+    why_not = "asked for" if runtime == "host" else child.can_isolate()
     if why_not and runtime == "namespaces":
         os.write(ready, f"!this user cannot make namespaces here ({why_not})".encode())
         return 1
