@@ -314,6 +314,14 @@ async def cleans(tour: Tour) -> str:
     return "no pod is left"
 
 
+def command_of(pid: int) -> str:
+    """The command of a process, "" if there is none (or only its exit code, which init has yet to collect)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 STEPS: tuple[Callable[[Tour], Awaitable[str]], ...] = (
     applies, scales, rolls, pauses, shares, explains, loses_an_agent, loses_the_master, cleans,
 )  # fmt: skip
@@ -342,7 +350,7 @@ async def tour() -> bool:
                     said, mark, held = f"{type(failure).__name__}: {failure}", "FAILED", False
                 print(f"{time.monotonic() - start:6.1f}s  {mark:6}  {title}\n{'':17}{said}", flush=True)
             pids, data_dir = cluster.pids(), cluster.data_dir
-        left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        left = [f"{pid} ({words})" for pid in pids if (words := command_of(pid))]
     if left or data_dir.exists():
         held = False
         print(f"         FAILED  Stopping left processes {left} or {data_dir}")
