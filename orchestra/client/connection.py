@@ -132,7 +132,7 @@ class Attempts:
         self._give_up = None if retry_seconds is None else now + retry_seconds
         self._addresses = addresses
         self._tried = 0
-        self._backoff = Backoff(BACKOFF_MS_MIN, RECONNECT_MS_MAX)
+        self._backoff: Backoff | None = None
 
     def seconds_left(self) -> float | None:
         """Until the deadline; None if there is none."""
@@ -141,6 +141,8 @@ class Attempts:
     async def again(self) -> bool:
         """Waits as is due and answers True, or False if there is no time for another attempt."""
         self._tried += 1
+        if self._backoff is None:
+            self._backoff = Backoff(BACKOFF_MS_MIN, RECONNECT_MS_MAX)
         wait = 0.0 if self._tried % self._addresses else self._backoff.next_ms() / 1000
         at = self._loop.time() + wait
         if any(bound is not None and at >= bound for bound in (self._deadline, self._give_up)):
