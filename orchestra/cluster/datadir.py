@@ -50,8 +50,9 @@ class DataDirectory:
             disk.make_directory(path)
             lock = disk.lock(path / "lock")
             if lock is None:
+                holder = disk.read(path / "lock").decode(errors="replace").strip()
                 raise DirectoryInUse(
-                    f"{path}: in use by another process; stop the master that runs on it, or choose another "
+                    f"{path}: in use by process {holder}; stop the master that runs on it, or choose another "
                     "data directory"
                 )
             try:
@@ -74,7 +75,16 @@ class DataDirectory:
         if machine.applied_index != snapshot_index:
             raise StorageError(f"{path}: the snapshot named {snapshot_index} holds {machine.applied_index}")
         wal = Wal(disk, path / _WAL, identity, segment_bytes=segment_bytes)
+        newest = max(snapshots.indices(), default=0)
         entries, size = _replay(machine, wal.replay(snapshot_index), path / _WAL)
+        if machine.applied_index < newest:
+            raise Damaged(
+                path / _SNAPSHOTS / f"{newest:016x}.snapshot",
+                0,
+                f"it cannot be used, and the log ends at entry {machine.applied_index}, before {newest}",
+                "What came after would be lost: restore the data directory from a backup, or move it away to "
+                "start this member empty.",
+            )
         return cls(
             path=path,
             identity=identity,

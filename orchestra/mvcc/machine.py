@@ -6,6 +6,7 @@ A refused command changes nothing but the applied index.
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import islice
 from operator import attrgetter, eq, gt, lt, ne
 
 from orchestra.mvcc.checks import check_lease_ttl
@@ -149,7 +150,7 @@ class Machine:
         if request.count_only:
             return RangeResult(now, (), count)
         limit = request.limit if 0 < request.limit < count else count
-        taken = [kv for kv, _ in zip(kvs, range(limit), strict=False)]
+        taken = list(kvs if limit == count else islice(kvs, limit))
         if request.keys_only:
             taken = [_without_value(kv) for kv in taken]
         return RangeResult(now, taken, count, limit < count)

@@ -85,7 +85,7 @@ class Disk(Protocol):
         ...
 
     def lock(self, path: Path) -> Lock | None:
-        """Locks a file, which is made if need be; None when another process has it."""
+        """Locks a file, which is made if need be and says who has it; None when another process has."""
         ...
 
 
@@ -142,6 +142,8 @@ class SystemDisk:
         except OSError:
             os.close(descriptor)
             raise
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
         return _SystemLock(descriptor)
 
 

@@ -96,6 +96,7 @@ class Wal:
                 expected = record.index + 1
         if expected <= after:
             # The snapshot knows more than the log: what the log has is of no more use.
+            log.warning("the log ends before the snapshot does", last=expected - 1, snapshot=after)
             self._discard()
 
     def _needed(self, after: int) -> list[_Segment]:

@@ -8,6 +8,7 @@ happen anyway (an expiry, an orderly stop), so that a restart gives them little 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from orchestra.aio.backoff import Backoff
 from orchestra.base.clock import NS_PER_SECOND, Clock
 from orchestra.mvcc.commands import LeaseCheckpoint, LeaseExpire, encode
 from orchestra.mvcc.errors import LeaseNotFound
@@ -17,7 +18,8 @@ from orchestra.store.contract import StoreUnavailable
 
 EXPIRE_LEASES = 512
 CHECKPOINT_SECONDS = 60
-_RETRY_SECONDS = 0.5
+_RETRY_MS = 100
+_RETRY_MS_MAX = 5000
 
 Propose = Callable[[bytes], Awaitable[CommandResult]]
 
@@ -95,6 +97,7 @@ class LeaseOwner:
 
     async def run(self) -> None:
         """Ends leases as they become due, for ever."""
+        backoff = Backoff(_RETRY_MS, _RETRY_MS_MAX)
         while True:
             self._changed.clear()
             deadline_ns = self._book.next_deadline_ns()
@@ -110,5 +113,6 @@ class LeaseOwner:
                 continue
             try:
                 await self.expire_due()
+                backoff.reset()
             except StoreUnavailable:
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(backoff.next_ms() / 1000)

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import logging
+import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -81,6 +83,20 @@ async def test_snapshots_bound_the_log_and_the_restart(tmp_path: Path) -> None:
         assert await put(member.store, b"more") == revision + 1
 
 
+async def test_no_usable_snapshot_and_no_log_is_no_empty_store(tmp_path: Path) -> None:
+    async with await Member.open(tmp_path, settings=SMALL) as member:
+        for n in range(200):
+            await put(member.store, b"k", b"%d" % n)
+    snapshots = sorted((tmp_path / "snapshots").iterdir())
+    shutil.rmtree(tmp_path / "wal")
+    snapshots[-1].write_bytes(snapshots[-1].read_bytes()[:-1])
+    with pytest.raises(Damaged, match=f"{snapshots[-1].name}.*What came after would be lost"):
+        await Member.open(tmp_path)
+    snapshots[0].write_bytes(b"")
+    with pytest.raises(Damaged, match="the log ends at entry 0"):
+        await Member.open(tmp_path)
+
+
 async def test_history_is_bounded_by_writes(tmp_path: Path) -> None:
     async with await Member.open(tmp_path, settings=SMALL) as member:
         for n in range(100):
@@ -117,7 +133,7 @@ async def test_writes_that_wait_share_a_sync(tmp_path: Path) -> None:
 
 async def test_a_directory_has_one_member(tmp_path: Path) -> None:
     async with await Member.open(tmp_path):
-        with pytest.raises(DirectoryInUse, match="in use by another process; stop the master"):
+        with pytest.raises(DirectoryInUse, match=rf"in use by process {os.getpid()}; stop the master"):
             await Member.open(tmp_path)
     async with await Member.open(tmp_path):
         pass
