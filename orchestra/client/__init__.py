@@ -4,7 +4,7 @@
     from orchestra.client import Client
 
     async def main() -> None:
-        async with Client("127.0.0.1:7600") as client:
+        async with Client("127.0.0.1:7070") as client:
             for pod in (await client.list("pods", "default", labels="app=web")).items:
                 print(pod.metadata.name, pod.status.phase)
             async for event in client.watch("pods", "default"):

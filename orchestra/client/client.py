@@ -31,7 +31,7 @@ _OUTCOMES: dict[int, Outcome] = {
 
 
 class Client:
-    """A connection to a cluster, given by one or several masters' addresses: `Client("a:7600,b:7600")`.
+    """A connection to a cluster, given by one or several masters' addresses: `Client("a:7070,b:7070")`.
 
     Moves to the next address by itself when one cannot be reached. Objects that come back are the caller's
     own. Every method raises ApiError; `timeout` is the call's deadline in seconds.

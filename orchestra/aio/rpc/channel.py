@@ -29,4 +29,4 @@ def check_address(address: str) -> str:
     host, colon, port = address.rpartition(":")
     if colon and host and port.isascii() and port.isdigit() and int(port) <= 65535 and "/" not in host:
         return address
-    raise UsageError(f'"{address}" is no address: give HOST:PORT, for instance 127.0.0.1:7600')
+    raise UsageError(f'"{address}" is no address: give HOST:PORT, for instance 127.0.0.1:7070')
