@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import Clock
-from orchestra.base.errors import AlreadyExists, ApiError, Conflict, NotFound
+from orchestra.base.errors import AlreadyExists, ApiError, Conflict
 from orchestra.base.log import get_logger
 from orchestra.controllers.plans import deployments as plans
 from orchestra.controllers.plans import pods as podq
@@ -21,9 +21,9 @@ from orchestra.controllers.runner import (
     is_ending,
     unless_gone,
     until,
+    write_status,
 )
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject
-from orchestra.objects.lifecycle import copy_of
 from orchestra.objects.selectors import selector_from
 from orchestra.pb import apps, core, meta
 from orchestra.store.informer import BY_CONTROLLER, Informer, Informers
@@ -113,7 +113,7 @@ class DeploymentReconciler:
         for note in plan.notes:
             self._recorder.record(deployment, note.type, note.reason, note.message)
         if plan.revision is not None:
-            deployment = await self._note_revision(key, deployment, plan.revision)
+            await self._note_revision(key, deployment, plan.revision)
         if plan.status is not None:
             await self._write_status(key, deployment, plan.status)
         return until(plan.requeue_at_ns, self._clock.wall_ns())
@@ -230,24 +230,17 @@ class DeploymentReconciler:
         if gone is not None:
             self._writes.wrote(key, REPLICA_SET, gone[0])
 
-    async def _note_revision(self, key: Key, deployment: apps.Deployment, revision: str) -> apps.Deployment:
+    async def _note_revision(self, key: Key, deployment: apps.Deployment, revision: str) -> None:
         def note(live: apps.Deployment) -> bool:
             live.metadata.annotations[revisions.REVISION] = revision
             return True
 
-        written: apps.Deployment = await self._objects.mutate(
-            DEPLOYMENT, *key, note, uid=deployment.metadata.uid
-        )
+        written = await self._objects.mutate(DEPLOYMENT, *key, note, uid=deployment.metadata.uid)
         self._writes.wrote(key, DEPLOYMENT, written)
-        return written
 
     async def _write_status(
         self, key: Key, deployment: apps.Deployment, status: apps.DeploymentStatus
     ) -> None:
-        new = copy_of(deployment)
-        new.status.CopyFrom(status)
-        try:
-            written = await self._objects.update(new, subresource="status")
-        except NotFound:
-            return
-        self._writes.wrote(key, DEPLOYMENT, written)
+        written = await write_status(self._objects, deployment, status)
+        if written is not None:
+            self._writes.wrote(key, DEPLOYMENT, written)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import Clock
-from orchestra.base.errors import ApiError, Conflict, NotFound
+from orchestra.base.errors import ApiError, Conflict
 from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans import replicas as plans
 from orchestra.controllers.plans.replicas import ReplicaFailure, ReplicasObserved
@@ -22,9 +23,9 @@ from orchestra.controllers.runner import (
     rest_for,
     unless_gone,
     until,
+    write_status,
 )
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject, Kind
-from orchestra.objects.lifecycle import copy_of
 from orchestra.pb import core, meta
 from orchestra.store.informer import BY_CONTROLLER, Informer, Informers
 from orchestra.store.objects import ObjectStore
@@ -36,6 +37,15 @@ ORPHANS = "orphans"
 def orphan_namespace(obj: ApiObject) -> Iterable[str]:
     """The namespace of an object without a controller, nothing for one that has one."""
     return () if podq.controller_of(obj.metadata) else (obj.metadata.namespace,)
+
+
+@dataclass(slots=True)
+class _Done:
+    """What one pass made and deleted, as the store acknowledged it. deleted: uids."""
+
+    created: list[core.Pod] = field(default_factory=list)
+    deleted: set[str] = field(default_factory=set)
+    terminating: list[core.Pod] = field(default_factory=list)
 
 
 class ReplicasReconciler:
@@ -98,22 +108,24 @@ class ReplicasReconciler:
         pods = self._pods.by_index(BY_CONTROLLER, owner.metadata.uid)
         if not owner.metadata.HasField("deletionTimestamp"):
             pods = pods + self._pods.by_index(ORPHANS, key[0])
-        plan = plans.plan(ReplicasObserved(owner, pods, self._related(owner)), now_ns)
+        # Who shares a node with whom only matters to who goes first.
+        related = self._related(owner) if len(pods) > plans.wanted_replicas(owner) else None
+        plan = plans.plan(ReplicasObserved(owner, pods, related), now_ns)
         failure: ReplicaFailure | None = None
         problem: ApiError | None = None
+        done = _Done()
         await self._claim(key, owner, plan)
         try:
-            await self._delete(key, owner, plan.delete)
-            await self._create(key, owner, plan.create)
+            await self._delete(key, owner, plan.delete, done)
+            await self._create(key, owner, plan.create, done)
         except ApiError as error:
             problem = error
             if not is_ending(error):
                 failure = ReplicaFailure("FailedCreate" if plan.create else "FailedDelete", str(error))
-        await self._write_status(key, owner, plan, failure)
+        await self._write_status(key, owner, plan, done, failure)
         if problem is not None:
             raise problem
-        more = plan.create == plans.BURST_MAX or len(plan.delete) == plans.BURST_MAX
-        if more:
+        if plan.create == plans.BURST_MAX or len(plan.delete) == plans.BURST_MAX:
             return Outcome(0)
         return until(plan.requeue_at_ns, self._clock.wall_ns(), rest_ns=rest_for(len(pods)))
 
@@ -158,7 +170,7 @@ class ReplicasReconciler:
             if written is not None:
                 self._writes.wrote(key, POD, written)
 
-    async def _create(self, key: Key, owner: ApiObject, count: int) -> None:
+    async def _create(self, key: Key, owner: ApiObject, count: int, done: _Done) -> None:
         """In batches of 1, 2, 4, …: what would fail for all fails once."""
         pod = plans.new_pod(owner)
         batch = 1
@@ -173,6 +185,7 @@ class ReplicasReconciler:
                     failed = failed or result
                     continue
                 self._writes.wrote(key, POD, result)
+                done.created.append(result)
                 self._tell(owner, "Normal", "SuccessfulCreate", f"Created pod: {result.metadata.name}")
             if failed is not None:
                 if not (isinstance(failed, ApiError) and is_ending(failed)):
@@ -181,7 +194,7 @@ class ReplicasReconciler:
             count -= batch
             batch *= 2
 
-    async def _delete(self, key: Key, owner: ApiObject, pods: Sequence[core.Pod]) -> None:
+    async def _delete(self, key: Key, owner: ApiObject, pods: Sequence[core.Pod], done: _Done) -> None:
         async def delete(pod: core.Pod) -> None:
             options = meta.DeleteOptions(preconditions=meta.Preconditions(uid=pod.metadata.uid))
             name = pod.metadata.name
@@ -192,24 +205,30 @@ class ReplicasReconciler:
                 raise
             if gone is not None:
                 self._writes.wrote(key, POD, gone[0])
+                done.deleted.add(pod.metadata.uid)
+                if not gone[1]:
+                    done.terminating.append(gone[0])
                 self._tell(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
 
         await all_of([partial(delete, pod) for pod in pods])
 
     async def _write_status(
-        self, key: Key, owner: ApiObject, plan: plans.ReplicasPlan, failure: ReplicaFailure | None
+        self,
+        key: Key,
+        owner: ApiObject,
+        plan: plans.ReplicasPlan,
+        done: _Done,
+        failure: ReplicaFailure | None,
     ) -> None:
-        now_ns = self._clock.wall_ns()
-        status = plans.status(owner, plan.active, plan.terminating, failure, now_ns)
+        """Says what is, what was just made and deleted included."""
+        active = [pod for pod in plan.active if pod.metadata.uid not in done.deleted] + done.created
+        terminating = [*plan.terminating, *done.terminating]
+        status = plans.status(owner, active, terminating, failure, self._clock.wall_ns())
         if status == owner.status:
             return
-        new = copy_of(owner)
-        new.status.CopyFrom(status)
-        try:
-            written = await self._objects.update(new, subresource="status")
-        except NotFound:
-            return
-        self._writes.wrote(key, self.kind, written)
+        written = await write_status(self._objects, owner, status)
+        if written is not None:
+            self._writes.wrote(key, self.kind, written)
 
     def _tell(self, owner: ApiObject, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         self._recorder.record(owner, type_, reason, message)

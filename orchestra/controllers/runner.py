@@ -10,8 +10,9 @@ from orchestra.aio.workqueue import WorkQueue
 from orchestra.base.clock import NS_PER_SECOND
 from orchestra.base.errors import ApiError, Conflict, Forbidden, NotFound, PreconditionFailed
 from orchestra.base.log import get_logger
-from orchestra.objects.kinds import ApiObject, Kind
+from orchestra.objects.kinds import ApiObject, Kind, kind_of
 from orchestra.store.informer import Informer
+from orchestra.store.objects import ObjectStore
 
 log = get_logger("controllers")
 
@@ -210,4 +211,31 @@ async def unless_gone(act: Awaitable[T]) -> T | None:
     try:
         return await act
     except (NotFound, PreconditionFailed):
+        return None
+
+
+async def write_status(objects: ObjectStore, seen: ApiObject, status: ApiObject) -> ApiObject | None:
+    """Puts a status in the place of the one that was seen; None when the object is gone.
+
+    A change of the rest of the object meanwhile does no harm: the status says which generation it is of.
+    Raises: Conflict when the status is no longer the one that was seen.
+    """
+    kind = kind_of(seen)
+
+    def change(live: ApiObject) -> bool:
+        if live.status != seen.status:
+            raise Conflict(f'the status of {kind.resource} "{seen.metadata.name}" has changed meanwhile')
+        live.status.CopyFrom(status)
+        return True
+
+    try:
+        return await objects.mutate(
+            kind,
+            seen.metadata.namespace,
+            seen.metadata.name,
+            change,
+            subresource="status",
+            uid=seen.metadata.uid,
+        )
+    except NotFound:
         return None

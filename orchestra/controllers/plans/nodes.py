@@ -135,7 +135,7 @@ def plan(observed: NodeObserved, now_ns: int, wall_ns: int) -> NodePlan:
 _SAID: Mapping[Session, tuple[str, str, str]] = {
     Session.OPEN: ("True", "AgentReady", "the agent's session is open"),
     Session.RESTARTING: ("Unknown", "AgentRestarting", "the agent said that it restarts"),
-    Session.LOST: ("Unknown", "NodeStatusUnknown", "the agent's stream closed"),
+    Session.LOST: ("Unknown", "NodeStatusUnknown", "the agent has no open session"),
 }
 
 
