@@ -137,26 +137,32 @@ class NodesReconciler:
             if session is Session.LOST and at_ns is not None:
                 lost[name] = at_ns
         before, self._disruption = self._disruption, plans.disruption(len(names), len(lost))
-        if self._disruption is Disruption.NONE:
-            self._turns = {}
-        else:
-            if before is Disruption.NONE:
-                self._disrupted_since_ns = now_ns
+        if before is Disruption.NONE:
+            self._disrupted_since_ns = now_ns
+        self._turns = {}
+        if self._disruption is not Disruption.NONE:
             interval_ns = self._settings.disrupted_eviction_interval_ms * NS_PER_MS
             self._turns = plans.turns(lost, self._disrupted_since_ns, interval_ns)
         if before is self._disruption:
             return
-        log.warning("disruption", state=self._disruption.value, lost=len(lost), nodes=len(names))
         for name in lost:
             self.queue.add(name)
+        if self._disruption is Disruption.NONE:
+            log.info("enough nodes are back", lost=len(lost), nodes=len(names))
+            return
+        log.warning("most nodes are lost", state=self._disruption.value, lost=len(lost), nodes=len(names))
+        if before is Disruption.NONE:
+            self._tell_of_doubt(list(lost), len(names))
+
+    def _tell_of_doubt(self, lost: list[str], total: int) -> None:
+        said = (
+            f"{len(lost)} of {total} nodes were lost at once: the fault may be the master's own, so eviction is "
+            f"slowed to one node every {self._settings.disrupted_eviction_interval_ms / 1000:g} s"
+        )
+        for name in lost:
             node = self._nodes.get("", name)
-            if node is None or before is not Disruption.NONE:
-                continue
-            said = (
-                f"{len(lost)} of {len(names)} nodes were lost at once: the fault may be the master's own, "
-                f"so eviction is slowed to one node every {interval_ns // NS_PER_MS} ms"
-            )
-            self._recorder.record(node, "Warning", "EvictionSlowed", said)
+            if node is not None:
+                self._recorder.record(node, "Warning", "EvictionSlowed", said)
 
     def _note_taints(self, node: core.Node, now_ns: int) -> dict[tuple[str, str], int]:
         before = self._taints_seen.get(node.metadata.name, {})

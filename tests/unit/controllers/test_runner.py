@@ -16,10 +16,12 @@ class Scripted:
     def __init__(self, *script: Exception | Outcome) -> None:
         self.script = list(script)
         self.calls: list[str] = []
+        self.begun = asyncio.Event()
         self.finished = asyncio.Event()
 
     async def reconcile(self, key: str) -> Outcome:
         self.calls.append(key)
+        self.begun.set()
         if not self.script:
             self.finished.set()
             return DONE
@@ -89,3 +91,40 @@ async def test_all_of_stops_after_a_failure() -> None:
         await all_of([act(n) for n in range(10)], limit=3)  # type: ignore[misc]
     assert begun == [0, 1, 2]
     assert await all_of([act(n) for n in (5, 6)]) == [5, 6]  # type: ignore[misc]
+
+
+async def test_a_crash_of_one_controller_does_not_stop_another() -> None:
+    """Its queue outlives it, and after the restart it goes on."""
+    crashes = 0
+
+    def all_keys() -> list[str]:
+        nonlocal crashes
+        if crashes < 1:
+            crashes += 1
+            raise ValueError("a defect")
+        return ["a"]
+
+    broken, well = Scripted(), Scripted()
+    async with asyncio.timeout(5), Supervisor("test") as supervisor:
+        supervisor.start("broken", Controller("broken", broken, WorkQueue[str](), all_keys=all_keys).run)
+        supervisor.start("well", Controller("well", well, WorkQueue[str](), all_keys=lambda: ["b"]).run)
+        await well.finished.wait()
+        await broken.finished.wait()
+        assert [(s.name, s.restarts) for s in supervisor.status()] == [("broken", 1), ("well", 0)]
+
+
+async def test_a_key_rests() -> None:
+    """Changes while it rests are one more look, not one each."""
+    reconciler = Scripted(Outcome(rest_ns=50_000_000))
+    queue: WorkQueue[str] = WorkQueue()
+    controller = Controller("test", reconciler, queue, all_keys=lambda: ["a"])
+    async with asyncio.timeout(5), Supervisor("test") as supervisor:
+        supervisor.start("controller", controller.run)
+        await reconciler.begun.wait()
+        for _ in range(20):
+            queue.add("a")
+            await asyncio.sleep(0)
+        assert len(reconciler.calls) == 1
+        await reconciler.finished.wait()
+        await asyncio.sleep(0)
+    assert len(reconciler.calls) == 2
