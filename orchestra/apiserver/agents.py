@@ -35,6 +35,8 @@ HEARTBEAT_INTERVAL_MS: Final = 5000
 REGISTER_SECONDS: Final = 10.0
 # How long a new session of the same agent waits for its old one to end.
 REPLACE_SECONDS: Final = 5.0
+# How long the last reports of an agent that closed its session may take to be written.
+FLUSH_SECONDS: Final = 1.0
 REFUSED_RETRY_MS: Final = 1000
 RESTART_SECONDS_MAX: Final = 600
 SESSIONS_MAX: Final = 10_000
@@ -123,6 +125,7 @@ class AgentHub(agent_grpc.AgentsServicer):
                 yield agent.MasterMessage(welcome=welcome)
                 async for message in session.outgoing():
                     yield message
+                await self._flush(session)
         finally:
             self._close(session)
 
@@ -181,6 +184,14 @@ class AgentHub(agent_grpc.AgentsServicer):
         await self._objects.mutate(
             NODE, "", name, lambda node: update_node_status(node, register), subresource="status"
         )
+
+    async def _flush(self, session: AgentSession) -> None:
+        """An agent that said its last words and closed: they are still to be written."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._writers[session.node].flushed()
+        except TimeoutError:
+            log.warning("an agent's last reports could not be written in time", node=session.node)
 
     def _close(self, session: AgentSession) -> None:
         node = session.node

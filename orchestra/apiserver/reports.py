@@ -50,6 +50,8 @@ class StatusWriter:
         self._writes = writes
         self._pending: dict[str, agent.PodReport] = {}
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.finished: set[str] = set()
 
     def take(self, reports: Iterable[agent.PodReport]) -> None:
@@ -59,7 +61,12 @@ class StatusWriter:
                 self._pending[report.uid] = report
             else:
                 log.warning("too many reports, one is lost", node=self._node, pod=report.name)
+        self._idle.clear()
         self._wake.set()
+
+    async def flushed(self) -> None:
+        """Returns when everything taken so far is written (run() must be under way)."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -72,6 +79,8 @@ class StatusWriter:
             kept = [report for report in again if report is not None]
             if not kept:
                 backoff.reset()
+                if not self._pending:
+                    self._idle.set()
                 continue
             for report in kept:
                 self._pending.setdefault(report.uid, report)

@@ -380,6 +380,19 @@ async def test_a_goodbye_gives_time_to_restart(master: Master) -> None:
     assert state.restarting_until_ns - state.since_ns == 30_000_000_000
 
 
+async def test_last_words_are_written(master: Master) -> None:
+    pods = [await master.client.create(pod_on("n1", f"web-{number}")) for number in range(20)]
+    async with agent_of(master.address) as one:
+        await one.connect()
+        reports = [report_of(pod, phase="Succeeded") for pod in pods]
+        await one.send(status_report=agent.StatusReport(pods=reports))
+        await one.send(goodbye=agent.Goodbye())
+        await one.call.done_writing()
+        assert await one.read() is None
+    listed = await master.client.list("pods", "default")
+    assert {pod.status.phase for pod in listed} == {"Succeeded"}
+
+
 async def test_events_of_agents_are_recorded(master: Master) -> None:
     pod = await master.client.create(pod_on("n1", "web"))
     foreign = await master.client.create(pod_on("n2", "foreign"))
@@ -568,6 +581,26 @@ async def test_a_reader_that_leaves_ends_the_agents_stream(master: Master) -> No
             assert await reading == b"one\n"
             stream.close()
             await call
+
+
+async def test_a_reader_that_takes_nothing_holds_the_agent_back(master: Master) -> None:
+    await master.client.create(pod_on("n1", "web"))
+    async with agent_of(master.address) as one:
+        await one.connect()
+        stream = master.client.logs("default", "web", follow=True)
+        reading = asyncio.create_task(anext(stream))
+        await one.until(lambda: one.received[-1].HasField("open_log"))
+        call = one.stub.PushLog()
+        await call.write(agent.PushLogMessage(id=one.received[-1].open_log.id, data=b"x" * 65536))
+        await reading
+        written = 0
+        with contextlib.suppress(TimeoutError):
+            while written < 100_000_000:
+                async with asyncio.timeout(0.5):
+                    await call.write(agent.PushLogMessage(data=b"x" * 65536))
+                written += 65536
+        assert written < 50_000_000
+        stream.close()
 
 
 async def test_an_agent_that_dies_while_it_pushes_ends_the_reader(master: Master) -> None:
