@@ -5,6 +5,7 @@ import contextlib
 import resource
 import secrets
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from agents import checkpoint, node
@@ -36,6 +37,8 @@ __all__ = ["Agent", "AgentSettings", "run_agent", "stop_leftovers"]
 log = get_logger("agent")
 
 _RESTART_SECONDS = 60
+# Pods that are to end with their agent do so too when it was killed and nobody came back for them.
+_LINGER_SECONDS = 15.0
 # A pod whose object is gone has nobody left to wait for it.
 _ORPHAN_GRACE_NS = 1 * NS_PER_SECOND
 _UNKNOWN = "The container could not be located when the node's runtime was started again"
@@ -72,7 +75,9 @@ class Agent:
         settings = self._settings
         _raise_open_files()
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        linger_s = -1.0 if settings.linger_seconds is None else settings.linger_seconds
+        linger_s = settings.linger_seconds
+        if linger_s is None:
+            linger_s = _LINGER_SECONDS if settings.stop_pods_on_exit else -1.0
         runtime = await Local.open(settings.data_dir, settings.runtime, linger_s)
         stop_containers = False
         try:
@@ -359,6 +364,9 @@ async def run_agent(settings: AgentSettings, stop: asyncio.Event | None = None) 
     Raises: RuntimeFailure when this machine cannot run containers as asked for.
     """
     told = stop or asyncio.Event()
+    if not settings.address:
+        address = await asyncio.to_thread(node.address_towards, settings.masters)
+        settings = replace(settings, address=address)
     loop = asyncio.get_running_loop()
     if stop is None:
         for number in (signal.SIGTERM, signal.SIGINT):

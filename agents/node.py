@@ -1,8 +1,10 @@
 """This machine: what it has, what it is, and what it uses now. Reads /proc and /sys; starts nothing."""
 
+import contextlib
 import os
 import platform
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +75,23 @@ def labels(name: str, isolation: str, given: Mapping[str, str]) -> dict[str, str
     if board := label_value(model()):
         found["orchestra.dev/model"] = board
     return {**found, **given}
+
+
+def address_towards(masters: Sequence[str]) -> str:
+    """This machine's address on the way to a master, `127.0.0.1` when none can be reached.
+
+    Nothing is sent: connecting a datagram socket only asks the routing table.
+    """
+    for master in masters:
+        host, _, port = master.rpartition(":")
+        with (
+            contextlib.suppress(OSError, ValueError),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked,
+        ):
+            asked.connect((host, int(port)))
+            found: str = asked.getsockname()[0]
+            return found
+    return "127.0.0.1"
 
 
 def _os_image() -> str:
