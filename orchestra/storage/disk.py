@@ -13,10 +13,14 @@ NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class File(Protocol):
-    """An open file that grows at its end."""
+    """An open file that is written from front to back."""
 
     def write(self, data: bytes) -> None:
-        """Appends all of it. After an error any part of it may be there."""
+        """Writes all of it after what was written before. After an error any part of it may be there."""
+        ...
+
+    def allocate(self, size: int) -> None:
+        """Makes the file as long as that, with zeros where nothing is; writing goes on where it was."""
         ...
 
     def sync(self) -> None:
@@ -60,8 +64,8 @@ class Disk(Protocol):
         """A new, empty file, in place of one of that name. Its name is not safe before `sync_directory`."""
         ...
 
-    def append(self, path: Path) -> File:
-        """An existing file, to go on at its end."""
+    def append(self, path: Path, offset: int) -> File:
+        """An existing file, to be written from an offset on."""
         ...
 
     def size(self, path: Path) -> int:
@@ -106,9 +110,9 @@ class SystemDisk:
     def create(self, path: Path) -> File:
         return _SystemFile(self, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
 
-    def append(self, path: Path) -> File:
+    def append(self, path: Path, offset: int) -> File:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        os.lseek(descriptor, 0, os.SEEK_END)
+        os.lseek(descriptor, offset, os.SEEK_SET)
         return _SystemFile(self, descriptor)
 
     def size(self, path: Path) -> int:
@@ -162,6 +166,9 @@ class _SystemFile:
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
+
+    def allocate(self, size: int) -> None:
+        os.posix_fallocate(self._descriptor, 0, size)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)

@@ -3,7 +3,8 @@
     file    header, record, record, …
     header  magic 8s · format u32 · cluster 16s · member 8s · first index u64 · CRC32C of these u32
     record  payload length u32 · payload CRC32C u32 · type u8 · index u64 · batch u64
-            · CRC32C of these u32 · payload
+            · CRC32C of these u32 · payload · an end mark that is not 0
+    zeros   to the end of the file, where room was made for records to come
 
 All little-endian. The head of a record has a checksum of its own, so that a length can be believed: a record
 whose head is right and whose end is missing was being written, one whose head is wrong was damaged. `batch`
@@ -21,8 +22,10 @@ from google_crc32c import value as crc32c
 _HEADER = struct.Struct("<8sI16s8sQ")
 _HEAD = struct.Struct("<IIBQQ")
 _CRC = struct.Struct("<I")
+_END_MARK = b"\xa5"
 HEADER_BYTES = _HEADER.size + _CRC.size
 HEAD_BYTES = _HEAD.size + _CRC.size
+RECORD_BYTES = HEAD_BYTES + len(_END_MARK)
 FORMAT = 1
 SECTOR_BYTES = 512
 # A zeroed piece shorter than this may well have been written so.
@@ -68,15 +71,15 @@ def encode_records(type_: int, first_index: int, payloads: Sequence[bytes]) -> b
     parts: list[bytes] = []
     for index, payload in enumerate(payloads, first_index):
         head = _HEAD.pack(len(payload), crc32c(payload), type_, index, first_index)
-        parts += (head, _CRC.pack(crc32c(head)), payload)
+        parts += (head, _CRC.pack(crc32c(head)), payload, _END_MARK)
     return b"".join(parts)
 
 
-def payload_bytes(head: bytes) -> int | None:
+def rest_bytes(head: bytes) -> int | None:
     """How many bytes follow a record's head; None when the head is not whole."""
     if len(head) < HEAD_BYTES or _CRC.unpack_from(head, _HEAD.size)[0] != crc32c(head[: _HEAD.size]):
         return None
-    return int(_HEAD.unpack_from(head)[0])
+    return int(_HEAD.unpack_from(head)[0]) + len(_END_MARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,12 @@ class RecordReader:
             raise StopIteration
         found = self._read_at(offset)
         if isinstance(found, str):
+            if self._is_zeroed(offset):
+                raise StopIteration
             self.fault = Fault(offset, found, self._is_torn(offset))
             raise StopIteration
         record, _ = found
-        self.offset = offset + HEAD_BYTES + len(record.payload)
+        self.offset = offset + RECORD_BYTES + len(record.payload)
         self._next_index = record.index + 1
         return record
 
@@ -119,21 +124,22 @@ class RecordReader:
         start = offset + HEAD_BYTES
         if start > len(data):
             return "the record ends before its head does"
-        if payload_bytes(data[offset:start]) is None:
+        if rest_bytes(data[offset:start]) is None:
             return "the checksum of the record's head does not match"
         length, crc, type_, index, batch = _HEAD.unpack_from(data, offset)
-        if start + length > len(data):
+        end = start + length
+        if end + len(_END_MARK) > len(data):
             return f"the record has {len(data) - start} of {length} bytes"
-        payload = data[start : start + length]
-        if crc32c(payload) != crc:
+        payload = data[start:end]
+        if crc32c(payload) != crc or data[end : end + 1] != _END_MARK:
             return "the checksum of the record's content does not match"
         return Record(type_, index, payload), batch
 
     def _is_torn(self, offset: int) -> bool:
         """Whether an interrupted write explains the fault.
 
-        It leaves a file that ends too soon, or whole pieces of zeros where sectors were not written; and
-        nothing was written after it.
+        It leaves a file that ends too soon, or zeros to the end, or zeros where whole sectors were not
+        written; and nothing was written after it.
         """
         data = self._data
         if self._was_synced(offset):
@@ -141,11 +147,13 @@ class RecordReader:
         start = offset + HEAD_BYTES
         if start > len(data):
             return True
-        length = payload_bytes(data[offset:start])
-        if length is None:
-            return self._has_zeroed_sector(offset, start)
-        end = start + length
-        return end > len(data) or self._has_zeroed_sector(offset, end)
+        rest = rest_bytes(data[offset:start])
+        end = start if rest is None else start + rest
+        # A whole record ends in a byte that is not 0, and its head in a checksum that hardly ever does.
+        return end > len(data) or self._is_zeroed(end - 1) or self._has_zeroed_sector(offset, end)
+
+    def _is_zeroed(self, offset: int) -> bool:
+        return self._data.count(0, offset) == len(self._data) - offset
 
     def _has_zeroed_sector(self, offset: int, end: int) -> bool:
         while offset < end:
@@ -161,7 +169,7 @@ class RecordReader:
         # Indices and batches near this one have its upper bytes (or the next ones), which is rare elsewhere.
         high = b"|".join(re.escape(struct.pack("<I", (missing >> 32) + step)) for step in (0, 1))
         likely = re.compile(b"(?=.{8}[\x00-\xff].{4}(?:%b).{4}(?:%b))" % (high, high), re.DOTALL)
-        for match in likely.finditer(self._data, offset + 1):
+        for match in likely.finditer(self._data.rstrip(b"\0"), offset + 1):
             found = self._read_at(match.start())
             if not isinstance(found, str):
                 record, batch = found

@@ -19,7 +19,7 @@ from orchestra.storage.records import (
     decode_header,
     encode_header,
     encode_records,
-    payload_bytes,
+    rest_bytes,
 )
 
 MAGIC = b"ORCHSNP\n"
@@ -141,7 +141,7 @@ class Snapshots:
         offset, expected = HEADER_BYTES, 1
         while True:
             head = self._disk.read(path, offset, HEAD_BYTES)
-            length = payload_bytes(head)
+            length = rest_bytes(head)
             if length is None:
                 raise Damaged(path, offset, "the head of a chunk is not whole", _REMEDY)
             reader = RecordReader(head + self._disk.read(path, offset + HEAD_BYTES, length), 0, expected)

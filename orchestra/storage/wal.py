@@ -5,6 +5,7 @@ interrupted write can be found at the end of the last segment and nowhere else: 
 the log, elsewhere the log refuses to open. What `append` was given is written with one write and one sync.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,11 @@ from orchestra.storage.records import (
     encode_records,
 )
 
+_CANNOT_ALLOCATE = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
 MAGIC = b"ORCHWAL\n"
 SEGMENT_BYTES = 16 * 1024 * 1024
+# Room is made ahead, so that most syncs need not make a new length of the file safe: a third less time.
+ALLOCATE_BYTES = 1024 * 1024
 ENTRY = 1
 
 _REMEDY = (
@@ -38,7 +42,9 @@ log = get_logger("storage.wal")
 class _Segment:
     path: Path
     first_index: int
+    # To the end of its records; and of the room made for more.
     size: int
+    allocated: int
 
 
 class Wal:
@@ -118,7 +124,8 @@ class Wal:
         self._identity.check(path, header, MAGIC)
         if header.first_index != int(name.removesuffix(".wal"), 16):
             raise Damaged(path, 0, "the file does not have the name it was made with", "Rename it back.")
-        return _Segment(path, header.first_index, self._disk.size(path))
+        size = self._disk.size(path)
+        return _Segment(path, header.first_index, size, size)
 
     def _records(self, segment: _Segment, is_last: bool) -> Iterator[Record]:
         reader = RecordReader(self._disk.read(segment.path), HEADER_BYTES, segment.first_index)
@@ -130,12 +137,13 @@ class Wal:
                 raise Damaged(segment.path, offset, found, f"{_REMEDY}.")
             yield record
             expected, offset = expected + 1, reader.offset
+        segment.size = reader.offset
         fault = reader.fault
         if fault is None:
             return
         if not (is_last and fault.torn):
             raise Damaged(segment.path, fault.offset, fault.found, f"{_REMEDY}.")
-        file = self._disk.append(segment.path)
+        file = self._disk.append(segment.path, fault.offset)
         try:
             file.truncate(fault.offset)
             file.sync()
@@ -145,10 +153,10 @@ class Wal:
             "cut a record that was being written when the process or the machine stopped",
             file=segment.path,
             offset=fault.offset,
-            bytes=segment.size - fault.offset,
+            bytes=segment.allocated - fault.offset,
             found=fault.found,
         )
-        segment.size = fault.offset
+        segment.allocated = segment.size
 
     def _discard(self) -> None:
         for segment in self._segments:
@@ -167,6 +175,7 @@ class Wal:
             raise DiskFailed(self._failure)
         data = encode_records(type_, self.last_index + 1, payloads)
         segment, file = self._at_end()
+        self._make_room(segment, file, len(data))
         try:
             file.write(data)
         except OSError as error:
@@ -186,7 +195,7 @@ class Wal:
             segment = self._segments[-1]
             if self._file is None:
                 try:
-                    self._file = self._disk.append(segment.path)
+                    self._file = self._disk.append(segment.path, segment.size)
                 except OSError as error:
                     raise self._failed("opening", segment.path, error) from error
             return segment, self._file
@@ -211,11 +220,22 @@ class Wal:
             if error.errno in NO_SPACE:
                 raise DiskFull(_full(path, error)) from error
             raise self._failed("making", path, error) from error
-        if self._file is not None:
-            self._file.close()
+        self.close()
         self._file = file
-        self._segments.append(_Segment(path, first_index, len(header)))
+        self._segments.append(_Segment(path, first_index, len(header), len(header)))
         return self._segments[-1], file
+
+    def _make_room(self, segment: _Segment, file: File, size: int) -> None:
+        """Makes room ahead where the file system can. Where it cannot, the write itself will tell."""
+        wanted = segment.size + size
+        if wanted <= segment.allocated:
+            return
+        try:
+            file.allocate(wanted + ALLOCATE_BYTES)
+            segment.allocated = wanted + ALLOCATE_BYTES
+        except OSError as error:
+            if error.errno not in NO_SPACE and error.errno not in _CANNOT_ALLOCATE:
+                raise self._failed("making room", segment.path, error) from error
 
     def _undo(self, segment: _Segment, file: File, error: OSError) -> None:
         """Takes back a write that failed for want of space. Any other failure is final."""
@@ -225,6 +245,7 @@ class Wal:
             file.truncate(segment.size)
         except OSError as second:
             raise self._failed("cutting", segment.path, second) from second
+        segment.allocated = segment.size
 
     def _failed(self, doing: str, path: Path, error: OSError) -> DiskFailed:
         self._failure = (
@@ -255,10 +276,18 @@ class Wal:
         return sum(segment.size for segment in self._segments)
 
     def close(self) -> None:
-        """Closes the file; what was appended is safe already."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Gives back the room that was not needed, and closes. What was appended is safe already."""
+        if self._file is None:
+            return
+        segment = self._segments[-1]
+        if segment.allocated > segment.size and self._failure is None:
+            try:
+                self._file.truncate(segment.size)
+                segment.allocated = segment.size
+            except OSError as error:
+                log.warning("left unneeded room in the log", file=segment.path, error=error)
+        self._file.close()
+        self._file = None
 
 
 def _is_segment(name: str) -> bool:

@@ -21,8 +21,8 @@ class FaultyDisk(SystemDisk):
     def create(self, path: Path) -> File:
         return _FaultyFile(self, path, super().create(path))
 
-    def append(self, path: Path) -> File:
-        return _FaultyFile(self, path, super().append(path))
+    def append(self, path: Path, offset: int) -> File:
+        return _FaultyFile(self, path, super().append(path, offset))
 
 
 class _FaultyFile:
@@ -42,6 +42,11 @@ class _FaultyFile:
             raise self._disk.sync_error
         self._disk.syncs += 1
         self._file.sync()
+
+    def allocate(self, size: int) -> None:
+        if self._disk.write_error is not None and self._disk.only in self._path.name:
+            raise self._disk.write_error
+        self._file.allocate(size)
 
     def truncate(self, size: int) -> None:
         self._file.truncate(size)
