@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import uvloop
 
+import orchestra.aio.rpc  # noqa: F401 - sets what gRPC reads when it is first imported
 from orchestra.base import log as logging
 from scripts.benchmarks import idle, pods
 from scripts.benchmarks.figures import Figure
