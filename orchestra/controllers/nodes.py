@@ -156,8 +156,8 @@ class NodesReconciler:
 
     def _tell_of_doubt(self, lost: list[str], total: int) -> None:
         said = (
-            f"{len(lost)} of {total} nodes were lost at once: the fault may be the master's own, so eviction is "
-            f"slowed to one node every {self._settings.disrupted_eviction_interval_ms / 1000:g} s"
+            f"{len(lost)} of {total} nodes were lost at once: the fault may be the master's own, so "
+            f"eviction is slowed to one node every {self._settings.disrupted_eviction_interval_ms / 1000:g} s"
         )
         for name in lost:
             node = self._nodes.get("", name)

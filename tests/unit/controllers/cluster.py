@@ -95,11 +95,17 @@ class World:
                 gracePeriodSeconds=0, preconditions=meta.Preconditions(uid=pod.metadata.uid)
             )
             await self.objects.delete(POD, namespace, name, options)
+        elif any(c.reason == "NodeNotReady" for c in pod.status.conditions):
+            await self.objects.mutate(POD, namespace, name, self.say_ready_again, subresource="status")
         elif pod.status.phase == "Pending":
             ready = not self.is_broken(pod)
             await self.objects.mutate(
                 POD, namespace, name, lambda p: self.run(p, ready), subresource="status"
             )
+
+    def say_ready_again(self, pod: core.Pod) -> bool:
+        set_ready(pod, not self.is_broken(pod), self.clock.wall_ns())
+        return True
 
     def run(self, pod: core.Pod, ready: bool) -> bool:
         pod.status.phase = "Running"
@@ -127,6 +133,9 @@ class World:
     def revive_node(self, name: str) -> None:
         self.dead.discard(name)
         self.liveness.connected(name, f"{name}-2", self.clock.monotonic_ns())
+        for pod in self.pods.list():
+            if pod.spec.nodeName == name:
+                self._seen(pod)
 
     async def until(
         self, kind: Kind, namespace: str, name: str, holds: Callable[[Any], bool], what: str = ""
@@ -154,10 +163,22 @@ class World:
                     changed.clear()
                     await changed.wait()
         except TimeoutError:
-            raise AssertionError(f"never came true: {what}") from None
+            raise AssertionError(f"never came true: {what}\n{self.picture()}") from None
         finally:
             for end in ends:
                 end()
+
+    def picture(self) -> str:
+        """The pods, sets and deployments, a line each, for whoever reads a failure."""
+        lines = [f"dead nodes: {sorted(self.dead)}"]
+        for pod in self.pods.list():
+            ready = [f"{c.status}/{c.reason}" for c in pod.status.conditions if c.type == "Ready"]
+            going = " going" if pod.metadata.HasField("deletionTimestamp") else ""
+            lines.append(f"{pod.metadata.name} {pod.spec.nodeName} {pod.status.phase} {ready}{going}")
+        for found in [*self.sets(), *self.informers.of(DEPLOYMENT).list()]:
+            said = str(found.status).replace("\n", " ")
+            lines.append(f"{found.metadata.name} wants {found.spec.replicas}: {said}")
+        return "\n".join(lines)
 
     async def settle(self) -> int:
         """Waits until the store has been quiet for a while; its revision then."""
