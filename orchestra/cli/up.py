@@ -181,7 +181,8 @@ async def wait_for_object(client: "Client", obj: ApiObject, show: Show) -> None:
             return False
         have, want = _counts(now)
         show(f"{label}: {have} of {want} available")
-        return now.status.observedGeneration >= now.metadata.generation and have >= want
+        replaced = kind is not DEPLOYMENT or now.status.replicas == now.status.updatedReplicas
+        return replaced and now.status.observedGeneration >= now.metadata.generation and have >= want
 
     def pod_ready(objects: Mapping[str, ApiObject]) -> bool:
         now = objects.get(f"{namespace}/{name}")
