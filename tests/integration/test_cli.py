@@ -341,6 +341,7 @@ async def test_rollout_status_follows(shell: Shell) -> None:
         new.CopyFrom(found)
         new.status.observedGeneration = found.metadata.generation
         new.status.updatedReplicas, new.status.replicas, new.status.availableReplicas = counts
+        new.status.readyReplicas = new.status.availableReplicas
         await client.update(new, subresource="status")
     said = (await line).splitlines()
     waiting = 'Waiting for deployment "web" rollout to finish: '
