@@ -18,7 +18,7 @@ from orchestra.cluster.io import IoThread, SystemIoThread
 from orchestra.cluster.proposals import Proposal, Proposals
 from orchestra.cluster.settings import MemberSettings
 from orchestra.cluster.snapshots import SnapshotTaker
-from orchestra.mvcc.commands import Compact, decode, encode
+from orchestra.mvcc.commands import Compact, LeaseRevoke, decode, encode
 from orchestra.mvcc.errors import Refused
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult
@@ -158,6 +158,8 @@ class Member:
                 continue
             if type(result) is Lease:
                 self._leases.granted(result)
+            elif type(command) is LeaseRevoke:
+                self._leases.revoked(command.lease)
             proposal.done(result)
         self._store.applied()
 

@@ -68,7 +68,12 @@ class LeaseOwner:
         Bound: EXPIRE_LEASES an entry. Raises: StoreUnavailable; they are due again then.
         """
         ended = 0
-        while due := self._book.take_due(self._clock.monotonic_ns(), EXPIRE_LEASES):
+        while taken := self._book.take_due(self._clock.monotonic_ns(), EXPIRE_LEASES):
+            due = [lease for lease in taken if lease in self._machine.leases]
+            for lease in set(taken).difference(due):
+                self._book.forget(lease)
+            if not due:
+                continue
             try:
                 await self._propose(encode(LeaseExpire(due)))
             except BaseException:
