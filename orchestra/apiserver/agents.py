@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc.aio
 
 from orchestra.aio.rpc.server import Context
-from orchestra.aio.supervisor import ActorStatus, Supervisor
+from orchestra.aio.supervisor import Supervisor
 from orchestra.apiserver.drains import Drains
 from orchestra.apiserver.feed import Feed
 from orchestra.apiserver.registration import node_of, refusal, update_node, update_node_status
@@ -19,7 +19,7 @@ from orchestra.apiserver.relays import LogRelays
 from orchestra.apiserver.reports import WRITES_AT_ONCE, StatusWriter, record_events
 from orchestra.apiserver.sessions import AgentSession
 from orchestra.base.clock import NS_PER_SECOND
-from orchestra.base.errors import AlreadyExists, BadRequest, NotFound, Unavailable
+from orchestra.base.errors import AlreadyExists, BadRequest, Invalid, NotFound, Unavailable
 from orchestra.base.log import get_logger
 from orchestra.controllers.liveness import Liveness
 from orchestra.objects.kinds import NODE, ApiObject
@@ -112,12 +112,15 @@ class AgentHub(agent_grpc.AgentsServicer):
         register = await _first(requests)
         refused = refusal(register) or await self._taken(register)
         if refused:
-            log.info("an agent is refused", node=register.name, why=refused)
-            yield agent.MasterMessage(refused=agent.Refused(reason=refused, retry_after_ms=REFUSED_RETRY_MS))
+            yield _refused(register, refused)
             return
         session = AgentSession(register.name, register.instance, lambda: self._drains.version)
         self._sessions[session.node] = session
         try:
+            refused = await self._write_node(register)
+            if refused:
+                yield _refused(register, refused)
+                return
             async with Supervisor(f"session/{session.node}") as tasks:
                 await self._open(session, register, tasks)
                 tasks.start("reader", lambda: self._read(session, requests), restart=False)
@@ -158,7 +161,6 @@ class AgentHub(agent_grpc.AgentsServicer):
         return ""
 
     async def _open(self, session: AgentSession, register: agent.Register, tasks: Supervisor) -> None:
-        await self._write_node(register)
         # What the agent holds is judged by this picture: it must not be older than the agent's own.
         await self._feed.wait_current(self._objects.store.revision)
         writer = StatusWriter(self._objects, self._feed.pods, session.node, self._writes)
@@ -172,18 +174,23 @@ class AgentHub(agent_grpc.AgentsServicer):
         self._liveness.connected(session.node, session.instance, self._objects.clock.monotonic_ns())
         log.info("an agent has connected", node=session.node, pods=len(register.pods))
 
-    async def _write_node(self, register: agent.Register) -> None:
+    async def _write_node(self, register: agent.Register) -> str:
+        """Makes the Node what the agent says; why what it says cannot be stored, "" if it could."""
         name = register.name
         try:
-            await self._objects.mutate(NODE, "", name, lambda node: update_node(node, register))
-        except NotFound:
             try:
-                await self._objects.create(node_of(register))
-            except AlreadyExists:
                 await self._objects.mutate(NODE, "", name, lambda node: update_node(node, register))
-        await self._objects.mutate(
-            NODE, "", name, lambda node: update_node_status(node, register), subresource="status"
-        )
+            except NotFound:
+                try:
+                    await self._objects.create(node_of(register))
+                except AlreadyExists:
+                    await self._objects.mutate(NODE, "", name, lambda node: update_node(node, register))
+            await self._objects.mutate(
+                NODE, "", name, lambda node: update_node_status(node, register), subresource="status"
+            )
+        except Invalid as error:
+            return error.message
+        return ""
 
     async def _flush(self, session: AgentSession) -> None:
         """An agent that said its last words and closed: they are still to be written."""
@@ -304,9 +311,10 @@ class AgentHub(agent_grpc.AgentsServicer):
             session.close(Unavailable("the Node object was deleted: dial again to register anew"))
         self._liveness.forget(name)
 
-    def statuses(self) -> list[ActorStatus]:
-        """How the hub fares."""
-        return [ActorStatus("agents", not self._stopping, 0, "", len(self._sessions))]
+
+def _refused(register: agent.Register, why: str) -> agent.MasterMessage:
+    log.info("an agent is refused", node=register.name, why=why)
+    return agent.MasterMessage(refused=agent.Refused(reason=why, retry_after_ms=REFUSED_RETRY_MS))
 
 
 async def _first(requests: AsyncIterator[agent.AgentMessage]) -> agent.Register:

@@ -3,15 +3,20 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from orchestra import __version__
 from orchestra.aio.rpc.server import Context
 from orchestra.aio.supervisor import ActorStatus
 from orchestra.controllers.liveness import Liveness
+from orchestra.mvcc.model import Range
 from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import api_v1_pb2_grpc as api_grpc
+from orchestra.store.access import prefix_end
 from orchestra.store.objects import ObjectStore
+
+# Where every kind's objects stand in the store.
+REGISTRY: Final = b"/registry/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,6 @@ class MasterInfo:
     name: str
     started_seconds: int = 0
     store_bytes: Callable[[], int] = field(default=lambda: 0)
-    object_count: Callable[[], int] = field(default=lambda: 0)
     disk_bytes_written: Callable[[], int] = field(default=lambda: 0)
     actors: Callable[[], Sequence[ActorStatus]] = field(default=lambda: ())
 
@@ -46,11 +50,14 @@ class ClusterService(api_grpc.ClusterServicer):
 
     async def Status(self, request: api.ClusterStatusRequest, context: Context) -> Any:
         info = self._info
+        stored = await self._objects.store.range(
+            Range(REGISTRY, prefix_end(REGISTRY), count_only=True, serializable=True)
+        )
         return api.ClusterStatusResponse(
             master=info.name,
             revision=self._objects.store.revision,
             store_bytes=info.store_bytes(),
-            objects=info.object_count(),
+            objects=stored.count,
             agents_connected=self._liveness.connected_count(),
             actors=[
                 api.ActorStatus(

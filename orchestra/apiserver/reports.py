@@ -108,13 +108,17 @@ class StatusWriter:
         known = self._pods.get(report.namespace, report.name)
         if report.finished:
             self.finished.add(report.uid)
-        stopping = known is not None and known.metadata.HasField("deletionTimestamp")
-        if report.finished and stopping and known is not None and known.metadata.uid == report.uid:
+        if report.finished and known is not None and self._is_own_stopping(known, report.uid):
             if known.metadata.finalizers:
                 await self._write_status(report)
             await self.remove(report.namespace, report.name, report.uid)
         else:
             await self._write_status(report)
+
+    def _is_own_stopping(self, pod: ApiObject, uid: str) -> bool:
+        metadata = pod.metadata
+        own = metadata.uid == uid and pod.spec.nodeName == self._node
+        return bool(own and metadata.HasField("deletionTimestamp"))
 
     async def _write_status(self, report: agent.PodReport) -> None:
         now = time_from_ns(self._objects.clock.wall_ns())

@@ -1,6 +1,7 @@
 """The API over a real connection: every verb, errors with details, pages, watches, bounds."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -342,6 +343,31 @@ async def test_nobody_there() -> None:
             await anext(nobody.watch("pods"))
 
 
+async def test_a_host_that_is_not_known() -> None:
+    async with Client("no-such-host.invalid:7070", retry_seconds=0.1) as nobody:
+        with pytest.raises(Unavailable, match="the host's name is not known"):
+            await nobody.create(pod("web"))
+
+
+async def test_garbage_on_the_wire_harms_nobody(master: Master, client: Client) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for garbage in (
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(range(256)) * 64,
+        preface + b"\xff" * 4096,
+        preface + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x7f\xff\xff\x01\x05" + b"\x00" * 512,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", master.port)
+        writer.write(garbage)
+        async with asyncio.timeout(SECONDS):
+            with contextlib.suppress(ConnectionError):
+                await reader.read(1)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    assert (await client.version()).version
+
+
 async def test_the_next_address_is_used_when_one_is_dead(master: Master) -> None:
     async with Client(f"127.0.0.1:1,{master.address}") as client:
         await client.create(pod("web"))
@@ -354,6 +380,7 @@ async def test_cluster_information(client: Client) -> None:
     assert version.python.startswith("3.")
     status = await client.status()
     assert (status.master, status.agents_connected) == ("m1", 0)
+    assert status.objects > 0
     assert status.revision > 0
 
 

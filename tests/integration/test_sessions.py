@@ -333,6 +333,27 @@ async def test_a_wrong_registration_is_refused(master: Master, name: str, instan
         assert said in answer.refused.reason
 
 
+async def test_what_cannot_be_a_node_is_refused(master: Master) -> None:
+    async with agent_of(master.address) as one:
+        await one.register(labels={"not a label": "x"})
+        answer = await one.read()
+        assert answer is not None
+        assert "not a label" in answer.refused.reason
+        assert await one.read() is None
+
+
+async def test_another_nodes_pod_cannot_be_said_to_have_stopped(master: Master) -> None:
+    own = await master.client.create(pod_on("n1", "own"))
+    foreign = await master.client.create(pod_on("n2", "foreign"))
+    await master.client.delete("pods", "default", "foreign")
+    async with agent_of(master.address) as one:
+        await one.connect()
+        reports = [report_of(foreign, finished=True, phase="Succeeded"), report_of(own, phase="Running")]
+        await one.send(status_report=agent.StatusReport(pods=reports))
+        await seen(master, "pods", "own", lambda pod: pod.status.phase == "Running")
+    assert (await master.client.get("pods", "default", "foreign")).metadata.uid == foreign.metadata.uid
+
+
 async def test_a_session_that_does_not_begin_with_register(master: Master) -> None:
     async with agent_of(master.address) as one:
         await one.send(heartbeat=agent.Heartbeat())

@@ -65,6 +65,8 @@ _BY_CODE: Final[Mapping[grpc.StatusCode, type[ApiError]]] = {
     grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.UNAUTHENTICATED: Forbidden,
 }
+# How gRPC's C core words a call that found no connection to be sent on; it has no code for that.
+_NOT_CONNECTED: Final = ("failed to connect", "dns resolution failed", "domain name not found")
 _NAMED: Final = (NotFound, AlreadyExists, Conflict)
 _PRECONDITIONS: Final = (PreconditionFailed, Conflict)
 
@@ -145,7 +147,7 @@ def never_sent(error: grpc.aio.AioRpcError) -> bool:
     return (
         error.code() is grpc.StatusCode.UNAVAILABLE
         and _details_of(error) is None
-        and "failed to connect" in (error.details() or "").lower()
+        and any(said in (error.details() or "").lower() for said in _NOT_CONNECTED)
     )
 
 
@@ -208,6 +210,8 @@ def _details_of(error: grpc.aio.AioRpcError) -> Status | None:
 def _foreign(error: grpc.aio.AioRpcError, target: str) -> ApiError:
     code, said = error.code(), error.details() or ""
     where = f" at {target}" if target else ""
+    if never_sent(error) and "failed to connect" not in said.lower():
+        return Unavailable(f"cannot reach the master{where}: the host's name is not known: {said}")
     if never_sent(error):
         return Unavailable(f"cannot reach the master{where}: is it running? (orchestra up starts one)")
     if code is grpc.StatusCode.UNAVAILABLE:
