@@ -1,0 +1,3 @@
+"""What holds for every test."""
+
+import orchestra  # noqa: F401 - before grpc, whose log lines it turns off
