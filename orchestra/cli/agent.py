@@ -13,6 +13,9 @@ from orchestra.cli.command import Command
 from orchestra.cli.flags import Flag
 from orchestra.cli.session import Session
 
+# The wait before the second restart; each further one waits twice as long.
+_RESTART_FIRST_MS = 10_000
+
 
 def process(session: Session) -> int:
     """Runs an agent."""
@@ -24,6 +27,9 @@ def process(session: Session) -> int:
 
     from orchestra.cli.processes import run_until_stopped
 
+    restart_max_ms = int(options.max_container_restart_period * 1000)
+    if restart_max_ms < 1:
+        raise UsageError("--max-container-restart-period must be at least 1ms")
     name = options.name or os.uname().nodename.split(".")[0].lower()
     settings = AgentSettings(
         name=name,
@@ -36,6 +42,8 @@ def process(session: Session) -> int:
         token=options.token,
         port_range=_port_range(options.port_range),
         stop_pods_on_exit=options.stop_pods,
+        backoff_initial_ms=min(_RESTART_FIRST_MS, restart_max_ms),
+        backoff_max_ms=restart_max_ms,
     )
 
     async def main(stop: asyncio.Event) -> int:
@@ -93,6 +101,12 @@ COMMANDS = (
                 "port-range",
                 "Ports of the host for pods' declared ports (FIRST-LAST).",
                 default="10000-19999",
+            ),
+            Flag(
+                "max-container-restart-period",
+                "The longest wait before a container that keeps ending is started again.",
+                shape="duration",
+                default=300.0,
             ),
             Flag("stop-pods", "Stop the pods when the agent is told to stop.", shape="bool"),
             Flag("with-parent", "End when standard input ends.", shape="bool"),
