@@ -191,6 +191,7 @@ class _Calls(grpc.aio.ServerInterceptor):
         async def behave(requests: AsyncIterator[Any], context: Context) -> Any:
             with _Listed(self.streams):
                 try:
+                    self._refuse_when_stopping()
                     return await inner(requests, context)
                 except asyncio.CancelledError as error:
                     await self._cancelled(context, error)
@@ -203,6 +204,7 @@ class _Calls(grpc.aio.ServerInterceptor):
         async def behave(request: Any, context: Context) -> None:
             with _Listed(self.streams):
                 try:
+                    self._refuse_when_stopping()
                     async with aclosing(inner(request, context)) as responses:
                         async for response in responses:
                             await context.write(response)
@@ -212,6 +214,11 @@ class _Calls(grpc.aio.ServerInterceptor):
                     await self._fail(method, context, error)
 
         return behave
+
+    def _refuse_when_stopping(self) -> None:
+        """A stream that slipped in while the server stops would hold the stop up."""
+        if self._stopping:
+            raise Unavailable("the master is stopping: dial again", retry_after_ms=100)
 
     async def _cancelled(self, context: Context, error: asyncio.CancelledError) -> NoReturn:
         """By end_call(): told to the caller. By the caller: nothing is left to be told."""
