@@ -264,12 +264,13 @@ def find(steps: list[_Step], value: Any) -> list[Any]:
 
 
 def show(value: Any) -> str:
-    """A value as a template prints it: text bare, the rest as JSON."""
+    """A value as a template prints it: text bare, the rest as JSON that is safe inside HTML, as Go writes it."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 class Template:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestra.base.errors import OrchestraError, UsageError
-from orchestra.cli.printing.columns import CustomColumns, from_file
-from orchestra.cli.printing.jsonpath import Template
-from orchestra.cli.printing.structured import json_text, listed, manifest, names_text, yaml_text
+from orchestra.cli.printing.words import object_name
 from orchestra.objects.kinds import ApiObject
 
 _FORMS = (
@@ -40,7 +38,12 @@ class Output:
     def text(self, objects: Sequence[ApiObject], *, as_list: bool) -> str:
         """The objects in the form; several, or one that was asked for as a list, become a `kind: List`."""
         if self.form == "name":
-            return names_text(objects)
+            return "".join(object_name(obj) + "\n" for obj in objects)
+        # Loaded when asked for: a table needs none of it, and should not wait for it.
+        from orchestra.cli.printing.columns import CustomColumns
+        from orchestra.cli.printing.jsonpath import Template
+        from orchestra.cli.printing.structured import json_text, listed, manifest, yaml_text
+
         manifests = [manifest(obj, managed_fields=self.managed_fields) for obj in objects]
         if self.form == "custom-columns":
             return CustomColumns(self.argument, headers=self.headers).text(manifests)
@@ -77,13 +80,28 @@ def output_of(
         except (OSError, UnicodeDecodeError) as error:
             raise OrchestraError(f"cannot read the template {argument}: {error}") from error
         form = form.removesuffix("-file")
-        argument = from_file(argument) if form == "custom-columns" else argument
-    if form.startswith("jsonpath"):
-        if not argument:
-            raise UsageError("template format specified but no template given")
-        Template(argument)
-    elif form == "custom-columns":
-        CustomColumns(argument)
+        argument = _spec_in_file(argument) if form == "custom-columns" else argument
+    if form.startswith("jsonpath") or form == "custom-columns":
+        _check(form, argument)
     elif equals:
         raise UsageError(f'the output format "{form}" takes no argument')
     return Output(form, argument, headers, managed_fields)
+
+
+def _spec_in_file(text: str) -> str:
+    from orchestra.cli.printing.columns import from_file
+
+    return from_file(text)
+
+
+def _check(form: str, argument: str) -> None:
+    """Reads a template for its mistakes."""
+    from orchestra.cli.printing.columns import CustomColumns
+    from orchestra.cli.printing.jsonpath import Template
+
+    if form == "custom-columns":
+        CustomColumns(argument)
+        return
+    if not argument:
+        raise UsageError("template format specified but no template given")
+    Template(argument)

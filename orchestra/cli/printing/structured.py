@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from orchestra.cli.printing.words import object_name
 from orchestra.objects.codec import to_manifest
 from orchestra.objects.kinds import ApiObject
 
@@ -60,8 +59,3 @@ def _dumper() -> Any:
 
 
 STRUCTURED: dict[str, Callable[[Any], str]] = {"json": json_text, "yaml": yaml_text}
-
-
-def names_text(objects: Sequence[ApiObject]) -> str:
-    """One `pod/web` a line."""
-    return "".join(object_name(obj) + "\n" for obj in objects)

@@ -18,9 +18,7 @@ from orchestra.cli.flags import (
     SELECTOR,
     Flag,
 )
-from orchestra.cli.printing.columns import sort_by
 from orchestra.cli.printing.output import Output, output_of
-from orchestra.cli.printing.structured import json_text, manifest, yaml_text
 from orchestra.cli.printing.tables import TableOptions, TablePrinter
 from orchestra.cli.session import Session
 from orchestra.client import Client
@@ -43,6 +41,9 @@ def _table_options(session: Session, output: Output, *, with_kind: bool, namespa
 def _sorted(expression: str, objects: Sequence[ApiObject]) -> list[ApiObject]:
     if not expression:
         return list(objects)
+    from orchestra.cli.printing.columns import sort_by
+    from orchestra.cli.printing.structured import manifest
+
     return [objects[at] for at in sort_by(expression, [manifest(obj) for obj in objects])]
 
 
@@ -137,6 +138,8 @@ class _Rows:
             return
         for obj in objects:
             if marked and self._output.form in ("json", "yaml"):
+                from orchestra.cli.printing.structured import json_text, manifest, yaml_text
+
                 data = {"type": event, "object": manifest(obj, managed_fields=self._output.managed_fields)}
                 self._session.write(
                     json_text(data) if self._output.form == "json" else "---\n" + yaml_text(data)
