@@ -24,7 +24,7 @@ class Route:
         # client address -> (endpoint, loop time at which it is forgotten), oldest first.
         self._remembered: OrderedDict[str, tuple[Address, float]] = OrderedDict()
         self._changed: asyncio.Future[None] | None = None
-        self._waiting = 0
+        self.waiting = 0
 
     def change(self, plan: RoutePlan) -> None:
         """In force for every connection that is accepted, or still waits, from now on."""
@@ -63,18 +63,18 @@ class Route:
 
     async def wait_for_change(self, timeout_s: float) -> bool:
         """Until the endpoints change; False when it takes too long or too many wait already."""
-        if self._waiting >= _WAITING_MAX or timeout_s <= 0:
+        if self.waiting >= _WAITING_MAX or timeout_s <= 0:
             return False
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
-        self._waiting += 1
+        self.waiting += 1
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._changed)
         except TimeoutError:
             return False
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
         return True
 
     def took(self, address: Address) -> None:

@@ -314,6 +314,10 @@ class NodePortProxy:
         """The node ports that are listened on."""
         return sorted(self._servers)
 
+    def waiting(self) -> int:
+        """Connections that wait for an endpoint."""
+        return sum(route.waiting for route in self._routes.values())
+
     def in_flight(self) -> dict[int, dict[Address, int]]:
         """Open connections by node port and endpoint."""
         return {port: dict(route.active) for port, route in self._routes.items()}

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import grpc
@@ -34,6 +34,8 @@ _BACKOFF_LIMIT_MS = 2000
 _EVENTS_MAX = 512
 _GOODBYE_TIMEOUT_S = 1.0
 _POD_REPORTS_PER_MESSAGE = 500
+# Opens the way to a master; leaving it closes the way.
+Dial: TypeAlias = "Callable[[str], contextlib.AbstractAsyncContextManager[rpc.AgentsAsyncStub]]"
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]"
 
 
@@ -65,8 +67,15 @@ class Session:
     """The link to whichever master answers."""
 
     def __init__(
-        self, masters: Sequence[str], house: House, *, token: str = "", rng: random.Random | None = None
+        self,
+        masters: Sequence[str],
+        house: House,
+        *,
+        token: str = "",
+        rng: random.Random | None = None,
+        dial: "Dial | None" = None,
     ) -> None:
+        self._dial = dial or _dial
         self._masters = itertools.cycle(masters)
         self._house = house
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
@@ -128,8 +137,7 @@ class Session:
 
     async def _talk(self, master: str, backoff: Backoff) -> int:
         """One stream from its first message to its end. Milliseconds to stay away, when refused."""
-        async with open_channel(master, session=True) as channel:
-            stub = rpc.AgentsStub(channel)
+        async with self._dial(master) as stub:
             call = stub.Session(metadata=self._metadata or None)
             try:
                 # What is in Register needs no sending of its own.
@@ -226,6 +234,12 @@ class Session:
         if self._events:
             events, self._events = list(self._events), deque(maxlen=_EVENTS_MAX)
             await write(wire.AgentMessage(event_report=wire.EventReport(events=events)))
+
+
+@contextlib.asynccontextmanager
+async def _dial(master: str) -> AsyncIterator["rpc.AgentsAsyncStub"]:
+    async with open_channel(master, session=True) as channel:
+        yield rpc.AgentsStub(channel)
 
 
 def _said(error: BaseException) -> str:
