@@ -86,11 +86,18 @@ class Member:
         settings = settings or MemberSettings()
         path = Path(data_dir)
         log_io = start_io("member-log")
+        opened: list[DataDirectory] = []
         try:
-            directory = await log_io.run(lambda: DataDirectory.open(disk, path, name, settings.segment_bytes))
+            await log_io.run(
+                lambda: opened.append(DataDirectory.open(disk, path, name, settings.segment_bytes))
+            )
         except BaseException:
             log_io.close()
+            # Whoever stopped waiting for it must not leave it locked.
+            for directory in opened:
+                directory.close()
             raise
+        (directory,) = opened
         log.info(
             "opened the store",
             path=path,
@@ -105,6 +112,16 @@ class Member:
     def store(self) -> Store:
         """The store of this member."""
         return self._store
+
+    @property
+    def name(self) -> str:
+        """The name the data directory was made with."""
+        return self._directory.identity.name
+
+    @property
+    def member_id(self) -> str:
+        """16 hexadecimal digits, this member's for ever."""
+        return self._directory.identity.member_id
 
     @property
     def cluster_id(self) -> str:

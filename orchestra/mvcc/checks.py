@@ -7,9 +7,16 @@ Source: etcd's checks (server/etcdserver/api/v3rpc/key.go), its rule for overlap
 
 from collections.abc import Sequence
 
-from orchestra.mvcc.errors import DuplicateKey, EmptyKey, LeaseTtlTooLarge, RequestTooLarge, TooManyOperations
+from orchestra.mvcc.errors import (
+    DuplicateKey,
+    EmptyKey,
+    InvalidCompare,
+    LeaseTtlTooLarge,
+    RequestTooLarge,
+    TooManyOperations,
+)
 from orchestra.mvcc.keyindex import in_range
-from orchestra.mvcc.model import DeleteRange, Op, Put, Range, Txn
+from orchestra.mvcc.model import DeleteRange, Op, Put, Range, Target, Txn
 
 MAX_OPERATIONS = 512
 MAX_DEPTH = 16
@@ -20,7 +27,7 @@ MAX_LEASE_TTL_SECONDS = 9_000_000_000
 
 
 def check_txn(txn: Txn) -> None:
-    """Raises: EmptyKey, RequestTooLarge, TooManyOperations, DuplicateKey."""
+    """Raises: EmptyKey, RequestTooLarge, TooManyOperations, DuplicateKey, InvalidCompare."""
     if _check_operations(txn, 0) > 1:
         for branch in (txn.success, txn.failure):
             if len(branch) > 1 or any(isinstance(op, Txn) for op in branch):
@@ -48,6 +55,10 @@ def _check_operations(txn: Txn, depth: int) -> int:
     total = len(txn.compare) + len(txn.success) + len(txn.failure)
     for compare in txn.compare:
         _check_key(compare.key)
+        if isinstance(compare.value, bytes) != (compare.target == Target.VALUE):
+            raise InvalidCompare(
+                f"{compare.target.name.lower()} of {compare.key!r} cannot be compared with {compare.value!r}"
+            )
     for branch in (txn.success, txn.failure):
         for op in branch:
             if isinstance(op, Txn):

@@ -50,6 +50,10 @@ class EmptyKey(Refused):
         super().__init__("key is not provided")
 
 
+class InvalidCompare(Refused):
+    """A comparison of a value with a number, or of a number with a value."""
+
+
 class DuplicateKey(Refused):
     """A transaction writes one key twice."""
 

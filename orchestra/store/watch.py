@@ -26,6 +26,7 @@ class HistoryWatch:
     """
 
     __slots__ = (
+        "_behind",
         "_closed",
         "_failure",
         "_hub",
@@ -47,6 +48,7 @@ class HistoryWatch:
         # The revision that the reader knows to have been covered.
         self._told = start - 1
         self._pending = start <= hub.revision
+        self._behind = False
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._failure: str | None = None
@@ -55,6 +57,9 @@ class HistoryWatch:
         return self
 
     async def __anext__(self) -> WatchBatch:
+        if self._behind:
+            # A long way to catch up must not keep others from running.
+            await asyncio.sleep(0)
         while True:
             batch = self._take()
             if batch is not None:
@@ -78,7 +83,7 @@ class HistoryWatch:
         if self._next < machine.compact_revision:
             raise Compacted(machine.compact_revision)
         events, following = machine.events_since(self._next, self.key, self.range_end, BATCH_EVENTS)
-        self._pending = following is not None
+        self._pending = self._behind = following is not None
         self._next = machine.revision + 1 if following is None else following
         self._told = self._next - 1
         if not self.prev_kv:

@@ -139,6 +139,16 @@ async def test_a_directory_has_one_member(tmp_path: Path) -> None:
         pass
 
 
+async def test_an_opening_that_is_given_up_leaves_the_directory_free(tmp_path: Path) -> None:
+    opening = asyncio.create_task(Member.open(tmp_path))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    async with await Member.open(tmp_path) as member:
+        assert member.name == "m1"
+
+
 async def test_a_directory_has_one_name(tmp_path: Path) -> None:
     async with await Member.open(tmp_path, "m1"):
         pass

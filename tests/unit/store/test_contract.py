@@ -15,6 +15,7 @@ from orchestra.mvcc.checks import MAX_OPERATIONS, MAX_VALUE_BYTES
 from orchestra.mvcc.errors import (
     DuplicateKey,
     EmptyKey,
+    InvalidCompare,
     LeaseExists,
     LeaseTtlTooLarge,
     RequestTooLarge,
@@ -272,6 +273,8 @@ REFUSED: tuple[tuple[Txn, type[Exception]], ...] = (
     (Txn((), (Put(b"", b""),)), EmptyKey),
     (Txn((), (Range(b""),)), EmptyKey),
     (Txn((Compare(b"", Target.MOD, Result.EQUAL, 0),)), EmptyKey),
+    (Txn((Compare(b"a", Target.VALUE, Result.GREATER, 1),)), InvalidCompare),
+    (Txn((Compare(b"before", Target.MOD, Result.LESS, b"1"),), (Put(b"a", b""),)), InvalidCompare),
     (Txn((), (Put(b"a", b""), Put(b"a", b""))), DuplicateKey),
     (Txn((), (Put(b"b", b""), DeleteRange(b"a", b"c"))), DuplicateKey),
     (Txn((), (), (Put(b"a", b""), Put(b"a", b""))), DuplicateKey),

@@ -56,6 +56,25 @@ async def test_a_batch_is_bounded_but_a_revision_is_whole(store: MemoryStore) ->
             total += len(batch.events)
 
 
+async def test_catching_up_lets_others_run(store: MemoryStore) -> None:
+    for _ in range(3):
+        for _ in range(BATCH_EVENTS):
+            await put(store, b"k")
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(other())
+    with store.watch(b"k", start_revision=1) as watch:
+        await seen_until(watch, store.revision)
+    assert others >= 2
+    running.cancel()
+
+
 async def test_a_reader_too_slow_for_what_is_kept_is_told() -> None:
     store = MemoryStore(retention=Retention(revisions=100))
     with store.watch(b"a") as watch:
