@@ -58,6 +58,7 @@ class World:
     async def start(self) -> None:
         await self.objects.ensure_namespaces()
         self.pods.subscribe(lambda old, new: self._seen(new))
+        self.informers.of(NODE).subscribe(lambda old, new: self._node_seen())
         self.supervisor.start("informers", self.informers.run)
         self.group.start(self.supervisor)
         self.supervisor.start("agents", self._run_pods)
@@ -70,6 +71,12 @@ class World:
     def _seen(self, pod: core.Pod | None) -> None:
         if pod is not None:
             self._queue.put_nowait((pod.metadata.namespace, pod.metadata.name))
+
+    def _node_seen(self) -> None:
+        """A pod that found no node may find one now."""
+        for pod in self.pods.list():
+            if not pod.spec.nodeName:
+                self._seen(pod)
 
     async def _run_pods(self) -> None:
         """Scheduler and agents in one: binds in turn, says Running and Ready, finishes what is to go."""
