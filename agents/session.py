@@ -73,7 +73,7 @@ class Session:
         *,
         token: str = "",
         rng: random.Random | None = None,
-        dial: "Dial | None" = None,
+        dial: Dial | None = None,
     ) -> None:
         self._dial = dial or _dial
         self._masters = itertools.cycle(masters)

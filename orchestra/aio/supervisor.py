@@ -1,6 +1,7 @@
 """Owners of background tasks: every one of them has its death heard, logged, counted and answered."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -64,8 +65,9 @@ class Supervisor:
     A task started with restart=False is one the owner cannot do without: its crash makes failed() raise.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, rng: random.Random | None = None) -> None:
         self._name = name
+        self._rng = rng
         self._children: dict[str, _Child] = {}
         self._failure: asyncio.Future[None] | None = None
         self._stopping = False
@@ -98,7 +100,7 @@ class Supervisor:
 
     async def _keep(self, child: _Child) -> None:
         loop = asyncio.get_running_loop()
-        backoff = Backoff(RESTART_INITIAL_MS, RESTART_LIMIT_MS)
+        backoff = Backoff(RESTART_INITIAL_MS, RESTART_LIMIT_MS, rng=self._rng)
         while True:
             began = loop.time()
             try:

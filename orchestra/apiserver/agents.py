@@ -121,7 +121,7 @@ class AgentHub(agent_grpc.AgentsServicer):
             if refused:
                 yield _refused(register, refused)
                 return
-            async with Supervisor(f"session/{session.node}") as tasks:
+            async with Supervisor(f"session/{session.node}", rng=self._objects.rng) as tasks:
                 await self._open(session, register, tasks)
                 tasks.start("reader", lambda: self._read(session, requests), restart=False)
                 welcome = agent.Welcome(master=self._master, heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS)

@@ -70,7 +70,7 @@ class StatusWriter:
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        backoff = Backoff(50, 2000)
+        backoff = Backoff(50, 2000, rng=self._objects.rng)
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -36,7 +36,7 @@ class DeploymentReconciler:
     """Rolls every Deployment to its template."""
 
     def __init__(self, objects: ObjectStore, informers: Informers, recorder: Recorder, clock: Clock) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(rng=objects.rng)
         self._objects = objects
         self._recorder = recorder
         self._clock = clock

@@ -26,7 +26,7 @@ class EndpointsReconciler:
     """Keeps the slices of every Service that selects pods."""
 
     def __init__(self, objects: ObjectStore, informers: Informers, clock: Clock) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(rng=objects.rng)
         self._objects = objects
         self._clock = clock
         self._writes: OwnWrites[Key] = OwnWrites()

@@ -37,7 +37,7 @@ class OwnersReconciler:
     """Deletes objects without a living owner; finishes foreground deletion and orphaning."""
 
     def __init__(self, objects: ObjectStore, informers: Informers) -> None:
-        self.queue: WorkQueue[ObjectKey] = WorkQueue()
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(rng=objects.rng)
         self._objects = objects
         self._informers = {kind: informers.of(kind) for kind in KINDS if kind is not EVENT}
         for informer in self._informers.values():
@@ -195,7 +195,7 @@ class PodsReconciler:
     def __init__(
         self, objects: ObjectStore, informers: Informers, finished_pods_max: int = plans.FINISHED_PODS_MAX
     ) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(rng=objects.rng)
         self._objects = objects
         self._finished_pods_max = finished_pods_max
         self._pods: Informer = informers.of(POD)

@@ -21,7 +21,7 @@ class NamespacesReconciler:
     """Deletes the content of namespaces that are being deleted."""
 
     def __init__(self, objects: ObjectStore, informers: Informers, clock: Clock) -> None:
-        self.queue: WorkQueue[str] = WorkQueue()
+        self.queue: WorkQueue[str] = WorkQueue(rng=objects.rng)
         self._objects = objects
         self._clock = clock
         self._namespaces: Informer = informers.of(NAMESPACE)

@@ -37,7 +37,7 @@ class NodesReconciler:
         clock: Clock,
         settings: ControllerSettings,
     ) -> None:
-        self.queue: WorkQueue[str] = WorkQueue(retry_limit_ms=1000)
+        self.queue: WorkQueue[str] = WorkQueue(retry_limit_ms=1000, rng=objects.rng)
         self._objects = objects
         self._liveness = liveness
         self._recorder = recorder

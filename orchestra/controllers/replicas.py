@@ -55,7 +55,7 @@ class ReplicasReconciler:
         self, kind: Kind, objects: ObjectStore, informers: Informers, recorder: Recorder, clock: Clock
     ) -> None:
         self.kind = kind
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(rng=objects.rng)
         self._objects = objects
         self._recorder = recorder
         self._clock = clock

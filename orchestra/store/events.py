@@ -92,7 +92,7 @@ class EventRecorder:
         self._objects = objects
         self._component = component
         self._host = host
-        self._rng = rng or random.Random()
+        self._rng = rng or objects.rng
         self._known: OrderedDict[_Identity, _Told] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         # By namespace and name, so that counting up something that waits is one write.

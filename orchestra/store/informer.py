@@ -305,7 +305,7 @@ class Informers:
 
     def __init__(self, objects: ObjectStore, *, rng: random.Random | None = None) -> None:
         self._objects = objects
-        self._rng = rng
+        self._rng = rng or objects.rng
         self._informers: dict[Kind, Informer] = {}
         self._supervisor: Supervisor | None = None
 
@@ -323,7 +323,7 @@ class Informers:
 
     async def run(self) -> None:
         """Runs every informer until cancelled; one that crashes is restarted by itself."""
-        async with Supervisor("informers") as supervisor:
+        async with Supervisor("informers", rng=self._rng) as supervisor:
             self._supervisor = supervisor
             try:
                 for informer in list(self._informers.values()):

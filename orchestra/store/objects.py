@@ -41,6 +41,7 @@ class ObjectStore:
 
     Objects that come out are shared and immutable, with metadata.resourceVersion = str(mod revision); objects
     that go in are copied. Every method raises errors.ApiError only.
+    rng: where all chance comes from, also that of those who work on these objects.
     guards: conditions every write takes on; a write whose guard fails raises Unavailable.
     """
 
@@ -55,15 +56,15 @@ class ObjectStore:
     ) -> None:
         self.store = store
         self.clock = clock
-        self._rng = rng or random.Random()
+        self.rng = rng or random.Random()
         self._access = Access(store, guards)
         self.decoder = decoder or Decoder()
         self._lister = Lister(self._access, self.decoder)
-        self._writer = Writer(self._access, self.decoder, clock, self._rng)
+        self._writer = Writer(self._access, self.decoder, clock, self.rng)
 
     def guarded(self, guards: Sequence[Compare]) -> "ObjectStore":
         """The same objects (and decoded copies), written under these guards."""
-        return ObjectStore(self.store, clock=self.clock, rng=self._rng, guards=guards, decoder=self.decoder)
+        return ObjectStore(self.store, clock=self.clock, rng=self.rng, guards=guards, decoder=self.decoder)
 
     async def ensure_namespaces(self) -> None:
         """Creates the namespaces that every cluster has."""
@@ -198,7 +199,7 @@ class ObjectStore:
     async def _retried(self, kind: Kind, namespace: str, name: str, write: Write) -> Written:
         """Writes, and again with what is there then when another writer was first."""
         kv: KeyValue | None = await self._kv(kind, namespace, name)
-        backoff = Backoff(1, 100, rng=self._rng)
+        backoff = Backoff(1, 100, rng=self.rng)
         for lost in range(WRITE_TRIES):
             if kv is None:
                 raise not_found(kind.resource, name)
