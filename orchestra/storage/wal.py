@@ -62,7 +62,7 @@ class Wal:
         self._failure: str | None = None
         # The index of the newest record.
         self.last_index = 0
-        # Bytes of records in the segments there are, and of all appended since the opening.
+        # Bytes of records appended since the opening.
         self.appended_bytes = 0
 
     # Opening.
