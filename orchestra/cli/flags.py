@@ -200,7 +200,11 @@ def split_verb(flags: Iterable[Flag], arguments: Sequence[str]) -> tuple[str, li
 
 
 GLOBALS: tuple[Flag, ...] = (
-    Flag("server", "The master's address (HOST:PORT, several with commas).", "s"),
+    Flag(
+        "server",
+        "The master's address, HOST:PORT, several with commas (else $ORCHESTRA_SERVER, or the context's).",
+        "s",
+    ),
     Flag("namespace", "The namespace of this request.", "n"),
     Flag("context", "The context of the configuration file to use."),
     Flag("request-timeout", "How long to wait for one answer (0: the default of 10s).", shape="duration"),

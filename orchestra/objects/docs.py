@@ -4,10 +4,13 @@ from collections.abc import Mapping
 
 from orchestra.objects.docs_pod import POD_DOCS
 
-_OBJECT = {
+_TYPED = {
     "apiVersion": "The version of the API that the object is written in: v1, apps/v1, discovery.k8s.io/v1.",
     "kind": "What the object is.",
     "metadata": "Name, namespace, labels, and what the server keeps about every object.",
+}
+_OBJECT = {
+    **_TYPED,
     "spec": "What is wanted.",
     "status": "What was last seen. Written by the system, not by people.",
 }
@@ -185,6 +188,7 @@ _CLUSTER: Mapping[str, Mapping[str, str]] = {
         "value": "A value that tolerations may ask for.",
     },
     "Event": {
+        **_TYPED,
         "": "Something that happened to an object. Kept for an hour.",
         "count": "How often it happened.",
         "firstTimestamp": "When it happened first.",
@@ -229,7 +233,7 @@ _TRAFFIC: Mapping[str, Mapping[str, str]] = {
         "as port.",
     },
     "EndpointSlice": {
-        **_OBJECT,
+        **_TYPED,
         "": "Who answers for a service right now. Kept by the system.",
         "addressType": "IPv4, IPv6 or FQDN.",
         "endpoints": "The pods, with their state.",

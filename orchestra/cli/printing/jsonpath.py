@@ -264,7 +264,7 @@ def find(steps: list[_Step], value: Any) -> list[Any]:
 
 
 def show(value: Any) -> str:
-    """A value as a template prints it: text bare, the rest as JSON that is safe inside HTML, as Go writes it."""
+    """A value as a template prints it: text bare, the rest as JSON that is safe in HTML, as Go writes it."""
     if isinstance(value, str):
         return value
     if value is None:
