@@ -35,7 +35,7 @@ _EVENTS_MAX = 512
 _GOODBYE_TIMEOUT_S = 1.0
 _POD_REPORTS_PER_MESSAGE = 500
 # Opens the way to a master; leaving it closes the way.
-Dial: TypeAlias = "Callable[[str], contextlib.AbstractAsyncContextManager[rpc.AgentsAsyncStub]]"
+Dial: TypeAlias = Callable[[str], contextlib.AbstractAsyncContextManager["rpc.AgentsAsyncStub"]]
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]"
 
 
