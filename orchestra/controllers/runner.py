@@ -24,6 +24,8 @@ T = TypeVar("T")
 Key = tuple[str, str]
 
 WRITES_AT_ONCE = 16
+# Lost races in a row for one key before it is said aloud.
+OUT_OF_DATE_MAX = 10
 REST_COUNT_MIN = 50
 REST_NS_EACH = 50_000
 REST_NS_MAX = 200_000_000
@@ -135,7 +137,8 @@ class Controller(Generic[K]):
         except (Conflict, PreconditionFailed, NotFound) as error:
             # Somebody was first: what was decided is out of date, and the cache will soon say so.
             wait = self.queue.retry(key)
-            log.debug("out of date, looking again", controller=self.name, key=key, why=error, wait=wait)
+            say = log.warning if self.queue.retries(key) == OUT_OF_DATE_MAX else log.debug
+            say("out of date, looking again", controller=self.name, key=key, why=error, wait=wait)
             return 0
         except Exception as error:  # noqa: BLE001 - one key's defect must not stop the work on the others
             if isinstance(error, ApiError) and is_ending(error):
