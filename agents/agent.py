@@ -345,6 +345,10 @@ class Agent:
         self._supervisor.forget(f"pod/{uid}")
         self._emptied.set()
 
+    def pods(self) -> list[str]:
+        """The pods that are here, as namespace/name."""
+        return [worker.title for worker in self._workers.values()]
+
     @property
     def supervisor(self) -> Supervisor:
         """For whoever asks how the agent's parts fare."""

@@ -109,8 +109,8 @@ def clear_leftovers(data_dir: Path) -> int:
     return count
 
 
-def _launch(place: _Place, runtime: str, linger_s: float) -> None:
-    """Starts a spawner. subprocess forks in C without running Python: safe beside gRPC's threads."""
+def _launch(place: _Place, runtime: str, linger_s: float) -> int:
+    """Starts a spawner; its pid. subprocess forks in C without running Python: safe beside gRPC's threads."""
     with contextlib.suppress(FileNotFoundError):
         place.endpoint.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -145,12 +145,15 @@ def _launch(place: _Place, runtime: str, linger_s: float) -> None:
     if answer != "+":
         said_path = place.directory / "spawner.log"
         raise RuntimeFailure(answer.removeprefix("!") or f"the spawner did not start: see {said_path}")
+    return process.pid
 
 
 class Local:
     """A connection to the spawner. One reader task resolves replies and queues exits."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, child: int = 0) -> None:
+        # The spawner's pid if this process started it, and so has to wait for its end.
+        self._child = child
         self._reader = reader
         self._writer = writer
         self._ids = itertools.count(1)
@@ -172,18 +175,19 @@ class Local:
         place = _Place(data_dir)
         data_dir.mkdir(parents=True, exist_ok=True)
         link = place.connect()
+        child = 0
         if link is None:
             cleared = await asyncio.to_thread(clear_leftovers, data_dir)
             if cleared:
                 log.warning("killed processes that a dead spawner left", processes=cleared)
-            await asyncio.to_thread(_launch, place, runtime, linger_s)
+            child = await asyncio.to_thread(_launch, place, runtime, linger_s)
             link = place.connect()
         if link is None:
             raise RuntimeFailure(
                 f"the spawner at {place.endpoint} does not answer: see spawner.log beside it"
             )
         reader, writer = await asyncio.open_unix_connection(sock=link, limit=_FRAME_MAX)
-        return cls(reader, writer)
+        return cls(reader, writer, child)
 
     @classmethod
     async def connect(cls, data_dir: Path) -> "Local | None":
@@ -328,6 +332,9 @@ class Local:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         self._writer.close()
+        if self._child and self._lost:
+            with contextlib.suppress(ChildProcessError):
+                await asyncio.to_thread(os.waitpid, self._child, 0)
 
 
 def _exit_of(message: Mapping[str, Any]) -> Exit:
