@@ -127,8 +127,6 @@ class ObjectsService(api_grpc.ObjectsServicer):
         patch_type = _PATCH_TYPES.get(request.type)
         if patch_type is None:
             raise BadRequest("the patch's type is not given: one of MERGE, JSON, STRATEGIC")
-        if request.subresource not in ("", "status"):
-            raise BadRequest(f'there is no subresource "{request.subresource}" to patch: "" or "status"')
         patched = await self._objects.patch(
             kind,
             _scope(kind, request.namespace),

@@ -224,19 +224,18 @@ class ObjectStore:
         dry_run: bool = False,
         field_manager: str = "",
     ) -> ApiObject:
-        """Patches an object, or its status: "merge" (RFC 7386), "json" (RFC 6902) or "strategic".
+        """Patches an object, its "status" or its "scale", or how a Namespace is to be finalized ("finalize"):
+        by "merge" (RFC 7386), "json" (RFC 6902) or "strategic".
 
         Raises: BadRequest, Invalid (also for unknown fields), Conflict when the patch says a resourceVersion
         that is not the newest, NotFound.
         """
         said = patching.parse_patch(patch)
+        make = patching.patched
+        if subresource == "scale":
+            make, subresource = patching.patched_scale, ""
         written = await self._rewrite(
-            kind,
-            namespace,
-            name,
-            lambda old: patching.patched(kind, old, patch_type, said),
-            subresource,
-            dry_run,
+            kind, namespace, name, lambda old: make(kind, old, patch_type, said), subresource, dry_run
         )
         return written.obj
 

@@ -4,11 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.message import Message
+
 from orchestra.base.errors import BadRequest, invalid
-from orchestra.objects.codec import from_manifest, to_manifest
+from orchestra.objects.codec import from_json, from_manifest, to_manifest
 from orchestra.objects.kinds import ApiObject, Kind, kind_of
 from orchestra.objects.lifecycle import copy_of
 from orchestra.objects.patches import json_patch, merge_patch, strategic_merge, three_way
+from orchestra.pb import autoscaling
+from orchestra.store.scaling import check_scalable, scale_of, set_replicas
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 PATCH_TYPES = ("merge", "json", "strategic")
@@ -27,16 +31,39 @@ def patched(kind: Kind, old: ApiObject, patch_type: str, patch: Any) -> ApiObjec
 
     Raises: BadRequest for a patch that makes no sense, Invalid for a result that is no object of the kind.
     """
+    return _object(kind, old.metadata.name, _patched(kind.message, old, patch_type, patch))
+
+
+def patched_scale(kind: Kind, old: ApiObject, patch_type: str, patch: Any) -> ApiObject:
+    """`old` with the replicas that the patch of its scale gives it.
+
+    Raises: NotFound for a kind that cannot be scaled; BadRequest, Invalid.
+    """
+    check_scalable(kind, old.metadata.name)
+    body = _patched(autoscaling.Scale, scale_of(old), patch_type, patch)
+    scale, violations = from_json(autoscaling.Scale, _without_type(body))
+    if violations:
+        raise invalid("Scale", old.metadata.name, violations)
+    scaled = copy_of(old)
+    set_replicas(scaled, scale, None)
+    return scaled
+
+
+def _patched(message_type: type[Message], old: Message, patch_type: str, patch: Any) -> Any:
     if patch_type == "json":
         # What a JSON patch tests and replaces is what its author was shown.
-        body = json_patch(to_manifest(old), patch)
-    elif patch_type == "merge":
-        body = merge_patch(to_manifest(old, fill_required=False), patch)
-    elif patch_type == "strategic":
-        body = strategic_merge(kind.message, to_manifest(old, fill_required=False), patch)
-    else:
-        raise BadRequest(f'unknown patch type "{patch_type}": use one of {", ".join(PATCH_TYPES)}')
-    return _object(kind, old.metadata.name, body)
+        return json_patch(to_manifest(old), patch)
+    if patch_type == "merge":
+        return merge_patch(to_manifest(old, fill_required=False), patch)
+    if patch_type == "strategic":
+        return strategic_merge(message_type, to_manifest(old, fill_required=False), patch)
+    raise BadRequest(f'unknown patch type "{patch_type}": use one of {", ".join(PATCH_TYPES)}')
+
+
+def _without_type(body: Any) -> Any:
+    if not isinstance(body, dict):
+        return body
+    return {key: value for key, value in body.items() if key not in ("apiVersion", "kind")}
 
 
 def _object(kind: Kind, name: str, body: Any) -> ApiObject:

@@ -74,7 +74,8 @@ def keeper(kind: str, name: str, replicas: int, *containers: Manifest, **spec: A
 def message(manifest: Manifest) -> ApiObject:
     """The object that a manifest describes."""
     obj, violations = from_manifest(manifest)
-    assert obj is not None and not violations, violations
+    assert not violations, violations
+    assert obj is not None
     return obj
 
 

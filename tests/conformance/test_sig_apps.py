@@ -21,7 +21,6 @@ from tests.conformance.place import (
     container,
     controller,
     is_deleting,
-    is_ready,
     is_true,
     keeper,
     names,
@@ -76,7 +75,9 @@ async def status_written(place: Place, kind: Kind, name: str) -> None:
     assert (patched.metadata.generation, patched.spec) == (before.metadata.generation, before.spec)
 
     changed = await place.get(kind, name)
-    changed.status.conditions.add(type="StatusUpdate", status="True", reason="E2E", message="Set from e2e test")
+    changed.status.conditions.add(
+        type="StatusUpdate", status="True", reason="E2E", message="Set from e2e test"
+    )
     changed.metadata.ClearField("resourceVersion")
     changed.spec.replicas = 77
     updated = await place.client.update(changed, subresource="status")
@@ -205,7 +206,7 @@ async def test_deployment_rollover(place: Place) -> None:
     await place.rolled_out("d")
     sets = await place.until_all(REPLICA_SET, lambda sets: sum(s.status.replicas for s in sets) == 1)
     assert sorted(s.spec.replicas for s in sets) == [0, 0, 1]
-    assert [list(p.spec.containers[0].env)[0].value for p in await place.ready_pods("d", 1)] == ["2"]
+    assert [p.spec.containers[0].env[0].value for p in await place.ready_pods("d", 1)] == ["2"]
 
 
 async def test_deployment_lifecycle(place: Place) -> None:
@@ -259,7 +260,9 @@ async def test_replica_set_replace_and_patch(place: Place) -> None:
         "metadata": {"labels": {"patched": "yes"}},
         "spec": {
             "replicas": 2,
-            "template": {"spec": {"terminationGracePeriodSeconds": 0, "containers": [{**OTHER, "image": "two"}]}},
+            "template": {
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [{**OTHER, "image": "two"}]}
+            },
         },
     }
     patched = await place.patch(REPLICA_SET, "r", patch)
@@ -316,9 +319,7 @@ async def test_replica_set_status_endpoints(place: Place) -> None:
 
 async def test_rc_adopt_matching_pods(place: Place) -> None:
     """RC adopt matching pods"""
-    await adopts_and_releases(
-        place, keeper("ReplicationController", "keep", 1), REPLICATION_CONTROLLER
-    )
+    await adopts_and_releases(place, keeper("ReplicationController", "keep", 1), REPLICATION_CONTROLLER)
 
 
 async def test_rc_scale(place: Place) -> None:
