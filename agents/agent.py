@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 import resource
-import secrets
 import signal
 from dataclasses import replace
 from pathlib import Path
 
-from agents import checkpoint, node
+from agents import checkpoint, memory, node
 from agents import pod_words as words
 from agents.environment import NodeFacts
 from agents.event_counts import EventCounts
@@ -23,6 +23,7 @@ from agents.runtime.local import Local, clear_leftovers
 from agents.session import Session
 from agents.settings import AgentSettings
 from agents.worker import Changed, PodWorker, Surroundings, exit_event
+from orchestra.aio.backoff import Backoff
 from orchestra.aio.mailbox import MailboxClosed
 from orchestra.aio.supervisor import SupervisedFailure, Supervisor
 from orchestra.base.clock import NS_PER_SECOND, Clock, SystemClock
@@ -50,7 +51,7 @@ class Agent:
     def __init__(self, settings: AgentSettings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._instance = secrets.token_hex(8)
+        self._instance = os.urandom(8).hex()
         self._workers: dict[str, PodWorker] = {}
         self._supervisor = Supervisor(f"agent/{settings.name}")
         self._ports = PortReservations(settings.port_range)
@@ -88,6 +89,7 @@ class Agent:
                 self._supervisor.start("exits", self._hear_exits, restart=False)
                 self._supervisor.start("session", self._session.run)
                 self.ready.set()
+                self._supervisor.start("memory", self._settle_memory)
                 log.info("agent started", name=settings.name, runtime=runtime.isolation)
                 await self._until(stop)
                 await self._session.say_goodbye(
@@ -101,6 +103,10 @@ class Agent:
             await self._proxy.close()
             await runtime.close(stop=stop_containers)
             self._ports.close()
+
+    async def _settle_memory(self) -> None:
+        await self._session.synced.wait()
+        memory.settle()
 
     async def _until(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -367,6 +373,7 @@ async def run_agent(settings: AgentSettings, stop: asyncio.Event | None = None) 
 
     Raises: RuntimeFailure when this machine cannot run containers as asked for.
     """
+    memory.bound_arenas()
     told = stop or asyncio.Event()
     if not settings.address:
         address = await asyncio.to_thread(node.address_towards, settings.masters)
@@ -375,6 +382,7 @@ async def run_agent(settings: AgentSettings, stop: asyncio.Event | None = None) 
     if stop is None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
+    backoff = Backoff(50, 5_000)
     while True:
         try:
             await Agent(settings).run(told)
@@ -383,8 +391,10 @@ async def run_agent(settings: AgentSettings, stop: asyncio.Event | None = None) 
             log.error("the spawner died, starting anew", error)
         else:
             return
-        if told.is_set():
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backoff.next_ms() / 1000):
+                await told.wait()
+                return
 
 
 async def stop_leftovers(data_dir: Path) -> int:

@@ -1,6 +1,6 @@
 """Pods' events as the agent says them: the same thing again counts up instead of coming anew."""
 
-import secrets
+import os
 from collections import OrderedDict
 
 from agents.pod_words import RecordEvent
@@ -41,7 +41,7 @@ class EventCounts:
         meta = pod.metadata
         found = core.Event(reason=event.reason, message=event.message, type=event.type, count=0)
         found.metadata.namespace = meta.namespace
-        found.metadata.name = f"{meta.name[:_NAME_MAX]}.{secrets.token_hex(8)}"
+        found.metadata.name = f"{meta.name[:_NAME_MAX]}.{os.urandom(8).hex()}"
         about = found.involvedObject
         about.kind, about.apiVersion = "Pod", "v1"
         about.namespace, about.name, about.uid = meta.namespace, meta.name, meta.uid

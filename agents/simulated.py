@@ -6,7 +6,7 @@ anything that a process would have to do.
 """
 
 import asyncio
-import secrets
+import os
 from collections.abc import Mapping
 
 from agents import node
@@ -34,7 +34,7 @@ class SimulatedAgent:
         self.session = Session([master], self)
         self.pods: dict[str, wire.PodReport] = {}
         self._clock = clock or SystemClock()
-        self._instance = secrets.token_hex(8)
+        self._instance = os.urandom(8).hex()
         self._backoff = words.BackoffPlan()
         # Which are in the first full picture, while it is arriving.
         self._picture: set[str] | None = None

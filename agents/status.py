@@ -51,7 +51,8 @@ def status_of(
     if machine.failed is not None:
         status.reason, status.message = machine.failed
     status.qosClass = pod.status.qosClass or qos_class(pod.spec)
-    status.startTime.CopyFrom(time_from_ns(machine.begun_ns))
+    begun = pod.status.startTime if pod.status.HasField("startTime") else time_from_ns(machine.begun_ns)
+    status.startTime.CopyFrom(begun)
     status.hostIP = facts.address
     status.hostIPs.add(ip=facts.address)
     if machine.stage is not Stage.OPENING:

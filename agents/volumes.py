@@ -7,6 +7,7 @@ Without namespaces nothing can be mounted: a program finds each volume by VOLUME
 runtimes, so one manifest serves both.
 """
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -67,6 +68,22 @@ class PodDirectory:
             self.log(container.name, 1).parent.mkdir(parents=True, exist_ok=True)
             if work:
                 self.work(container.name).mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Removes everything, as far as it may be. (shutil's rmtree costs an agent half a megabyte.)"""
+        for folder, folders, files in os.walk(self.path, topdown=False):
+            for name in files:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, name))
+            for name in folders:
+                path = os.path.join(folder, name)
+                with contextlib.suppress(OSError):
+                    if os.path.islink(path):
+                        os.unlink(path)
+                    else:
+                        os.rmdir(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path)
 
 
 def memory_volumes(pod: core.Pod, place: PodDirectory) -> tuple[tuple[str, int], ...]:

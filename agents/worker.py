@@ -1,7 +1,6 @@
 """One pod's worker: an actor that does what the pure machine says and tells it what came of it."""
 
 import asyncio
-import shutil
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
@@ -381,7 +380,7 @@ class PodWorker(Actor[Message]):
 
     async def _finish(self) -> None:
         self._finished = True
-        await asyncio.to_thread(shutil.rmtree, self._directory.path, True)
+        await asyncio.to_thread(self._directory.remove)
         self._around.reporter.report(self.pod_report())
         self._around.reporter.finished(self.uid)
         self.mailbox.close()

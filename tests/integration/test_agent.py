@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agents.agent import Agent, AgentSettings, stop_leftovers
+from agents.agent import Agent, AgentSettings, run_agent, stop_leftovers
 from agents.runtime.local import clear_leftovers
 from agents.simulated import run_simulated
 from orchestra.pb import core, discovery, meta
@@ -256,6 +257,24 @@ async def test_an_agent_killed_and_started_again_takes_its_pods_over(master: Mas
         assert main_of(found).containerID == uid
         assert main_of(found).restartCount == 0
         assert b"".join([c async for c in master.client.logs("default", "stays")]) == before
+
+
+async def test_when_the_spawner_dies_its_pods_are_started_again(master: Master, tmp_path: Path) -> None:
+    given, stop = settings(master, tmp_path), asyncio.Event()
+    task = asyncio.create_task(run_agent(given, stop))
+    await master.client.create(pod("again", ["sh", "-c", "echo $PPID; sleep 1000"]))
+    await master.client.create(pod("once", ["sleep", "1000"], "Never"))
+    await seen(master, "again", is_running)
+    await seen(master, "once", is_running)
+    spawner = int(await first_bytes(master, "again", 2))
+    os.kill(spawner, signal.SIGKILL)
+    again = await seen(master, "again", lambda p: is_running(p) and main_of(p).restartCount == 1)
+    assert main_of(again).lastState.terminated.reason == "ContainerStatusUnknown"
+    once = await seen(master, "once", lambda p: p.status.phase == "Failed")
+    assert main_of(once).restartCount == 0
+    stop.set()
+    await task
+    assert clear_leftovers(given.data_dir) == 0
 
 
 async def test_pods_that_were_deleted_meanwhile_are_stopped_on_return(master: Master, tmp_path: Path) -> None:

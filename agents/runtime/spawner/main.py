@@ -122,7 +122,8 @@ class Spawner:
             if process.status_fd >= 0:
                 self._started(process)
             if process.inside:
-                self._end_command(process)
+                if not (process.timed_out and tree.kill_session(process.pid, process.tag)):
+                    self._end_command(process)
                 continue
             alive = tree.members(process.tag)
             if alive:

@@ -113,10 +113,16 @@ def usage(pid: int) -> tuple[int, int, int]:
     return ticks * 1000 // os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), 1
 
 
-def kill_session(pid: int, tag: int) -> None:
-    """Kills a command and what it started in its own session; the container around it lives on."""
+def kill_session(pid: int, tag: int) -> bool:
+    """Kills a command and what it started in its own session; the container around it lives on.
+
+    Whether there was anything to kill: until there is not, it has not ended.
+    """
+    found_any = False
     for found, worn in tagged():
         if worn == tag:
             with contextlib.suppress(OSError):
                 if os.getsid(found) == pid:
+                    found_any = True
                     kill(found, tag)
+    return found_any
