@@ -25,7 +25,7 @@ from orchestra.controllers.liveness import Liveness
 from orchestra.objects.kinds import NODE, ApiObject
 from orchestra.pb import agent_v1_pb2 as agent
 from orchestra.pb import agent_v1_pb2_grpc as agent_grpc
-from orchestra.store.events import EventRecorder
+from orchestra.store.events import Recorder
 from orchestra.store.informer import Informers
 from orchestra.store.objects import ObjectStore
 
@@ -53,7 +53,7 @@ class AgentHub(agent_grpc.AgentsServicer):
         objects: ObjectStore,
         informers: Informers,
         liveness: Liveness,
-        recorder: EventRecorder,
+        recorder: Recorder,
         *,
         master: str = "",
     ) -> None:

@@ -20,7 +20,7 @@ from orchestra.objects.kinds import NODE, POD, ApiObject, kind_for
 from orchestra.objects.times import time_from_ns
 from orchestra.pb import agent_v1_pb2 as agent
 from orchestra.pb import core, meta
-from orchestra.store.events import EventRecorder
+from orchestra.store.events import Recorder
 from orchestra.store.informer import Informer
 from orchestra.store.objects import ObjectStore
 
@@ -189,7 +189,7 @@ def _conditions(
 
 
 def record_events(
-    recorder: EventRecorder, node: str, report: agent.EventReport, is_own: Callable[[str, str], bool]
+    recorder: Recorder, node: str, report: agent.EventReport, is_own: Callable[[str, str], bool]
 ) -> None:
     """Records what an agent tells of its own pods and its own node; anything else is not its to tell."""
     for event in report.events[:EVENTS_MAX]:

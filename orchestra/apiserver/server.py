@@ -13,7 +13,7 @@ from orchestra.pb import agent_v1_pb2_grpc as agent_grpc
 from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import api_v1_pb2_grpc as api_grpc
 from orchestra.store.contract import StoreUnavailable
-from orchestra.store.events import EventRecorder
+from orchestra.store.events import Recorder
 from orchestra.store.informer import Informers
 from orchestra.store.objects import ObjectStore
 
@@ -29,7 +29,7 @@ class ApiServer:
         objects: ObjectStore,
         informers: Informers,
         liveness: Liveness,
-        recorder: EventRecorder,
+        recorder: Recorder,
         info: MasterInfo,
         *,
         keepalive: Keepalive = SESSION_KEEPALIVE,

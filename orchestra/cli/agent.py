@@ -24,7 +24,6 @@ def process(session: Session) -> int:
         raise UsageError(f"agent takes no words, got {session.words[0]!r}")
     logging.configure(options.v)
     from agents.agent import AgentSettings, run_agent
-
     from orchestra.cli.processes import run_until_stopped
 
     restart_max_ms = int(options.max_container_restart_period * 1000)

@@ -61,31 +61,27 @@ async def run_master(settings: MasterSettings, stop: asyncio.Event) -> None:
         await objects.ensure_namespaces()
         informers = Informers(objects)
         liveness = Liveness()
-
-        def recorder(component: str) -> EventRecorder:
-            made = EventRecorder(objects, component, host=settings.name)
-            supervisor.start(f"events/{component}", made.run)
-            return made
-
+        recorder = EventRecorder(objects, "master", host=settings.name)
         supervisor.start("store", member.failed, restart=False)
         supervisor.start("informers", informers.run)
+        supervisor.start("events", recorder.run)
         controllers = ControllerGroup(
             objects,
             informers,
             liveness,
-            recorder,
+            recorder.of,
             clock,
             ControllerSettings(node_eviction_grace_ms=settings.node_eviction_grace_ms),
         )
         controllers.start(supervisor)
-        Scheduler(objects, informers, recorder("default-scheduler"), clock).start(supervisor)
+        Scheduler(objects, informers, recorder.of("default-scheduler"), clock).start(supervisor)
         info = MasterInfo(
             name=settings.name,
             started_seconds=clock.wall_ns() // NS_PER_SECOND,
             disk_bytes_written=lambda: member.disk_bytes_written,
             actors=supervisor.status,
         )
-        server = ApiServer(objects, informers, liveness, recorder("agent"), info)
+        server = ApiServer(objects, informers, liveness, recorder.of("agent"), info)
         await informers.wait_synced()
         port = await server.start(settings.listen)
         log.info("serving", master=settings.name, listen=settings.listen, port=port)

@@ -17,7 +17,6 @@ from orchestra.controllers.runner import (
     Key,
     Outcome,
     OwnWrites,
-    Recorder,
     is_ending,
     unless_gone,
     until,
@@ -26,6 +25,7 @@ from orchestra.controllers.runner import (
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject
 from orchestra.objects.selectors import selector_from
 from orchestra.pb import apps, core, meta
+from orchestra.store.events import Recorder
 from orchestra.store.informer import BY_CONTROLLER, Informer, Informers
 from orchestra.store.objects import ObjectStore
 

@@ -12,9 +12,10 @@ from orchestra.controllers.liveness import Liveness
 from orchestra.controllers.namespaces import NamespacesReconciler
 from orchestra.controllers.nodes import NodesReconciler
 from orchestra.controllers.replicas import ReplicasReconciler
-from orchestra.controllers.runner import Controller, Recorder
+from orchestra.controllers.runner import Controller
 from orchestra.controllers.settings import ControllerSettings
 from orchestra.objects.kinds import REPLICA_SET, REPLICATION_CONTROLLER
+from orchestra.store.events import Recorder
 from orchestra.store.informer import Informers
 from orchestra.store.objects import ObjectStore
 

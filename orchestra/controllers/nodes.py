@@ -12,11 +12,12 @@ from orchestra.controllers.liveness import Liveness
 from orchestra.controllers.plans import nodes as plans
 from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans.nodes import Disruption, Eviction, NodeObserved, NodePlan, Session
-from orchestra.controllers.runner import DONE, Outcome, OwnWrites, Recorder, all_of, unless_gone, until
+from orchestra.controllers.runner import DONE, Outcome, OwnWrites, all_of, unless_gone, until
 from orchestra.controllers.settings import ControllerSettings
 from orchestra.objects.kinds import NODE, POD, ApiObject
 from orchestra.objects.times import time_from_ns
 from orchestra.pb import core, meta
+from orchestra.store.events import Recorder
 from orchestra.store.informer import BY_NODE, Informer, Informers
 from orchestra.store.objects import ObjectStore
 

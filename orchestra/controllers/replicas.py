@@ -17,7 +17,6 @@ from orchestra.controllers.runner import (
     Key,
     Outcome,
     OwnWrites,
-    Recorder,
     all_of,
     is_ending,
     rest_for,
@@ -27,6 +26,7 @@ from orchestra.controllers.runner import (
 )
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET, ApiObject, Kind
 from orchestra.pb import core, meta
+from orchestra.store.events import Recorder
 from orchestra.store.informer import BY_CONTROLLER, Informer, Informers
 from orchestra.store.objects import ObjectStore
 

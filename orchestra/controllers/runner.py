@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from orchestra.aio.mailbox import MailboxClosed
 from orchestra.aio.workqueue import WorkQueue
@@ -70,14 +70,6 @@ class Reconciler(Protocol[K_contra]):
 
     async def reconcile(self, key: K_contra) -> Outcome:
         """Brings what the key names nearer to what was asked for. What it raises is retried with back-off."""
-        ...
-
-
-class Recorder(Protocol):
-    """Tells people what was done (store.events.EventRecorder)."""
-
-    def record(self, obj: ApiObject, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Neither blocks nor raises."""
         ...
 
 

@@ -12,7 +12,7 @@ from orchestra.pb import core
 from orchestra.scheduling.cycle import Cycle
 from orchestra.scheduling.queue import SchedulingQueue
 from orchestra.scheduling.view import ClusterView, shape_of
-from orchestra.store.events import EventRecorder
+from orchestra.store.events import Recorder
 from orchestra.store.informer import Informers
 from orchestra.store.objects import ObjectStore
 
@@ -28,9 +28,7 @@ NS_PER_SECOND = 1_000_000_000
 class Scheduler:
     """One actor: it owns the view, the queue and what is assumed, and rebuilds them whenever it starts."""
 
-    def __init__(
-        self, objects: ObjectStore, informers: Informers, recorder: EventRecorder, clock: Clock
-    ) -> None:
+    def __init__(self, objects: ObjectStore, informers: Informers, recorder: Recorder, clock: Clock) -> None:
         self._objects = objects
         self._pods = informers.of(POD)
         self._nodes = informers.of(NODE)

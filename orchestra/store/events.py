@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from orchestra.aio.backoff import Backoff
 from orchestra.base.clock import NS_PER_SECOND
@@ -78,6 +78,14 @@ class RecorderStatus:
     spared: int = 0
     failed: int = 0
     queued: int = 0
+
+
+class Recorder(Protocol):
+    """Tells people what was done to an object, under one component's name."""
+
+    def record(self, obj: ApiObject, type: EventType, reason: str, message: str, *, host: str = "") -> None:
+        """Neither blocks nor raises."""
+        ...
 
 
 class EventRecorder:

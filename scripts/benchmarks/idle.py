@@ -8,7 +8,7 @@ from orchestra.cli.up import follow
 from orchestra.objects.kinds import REPLICA_SET
 from scripts.benchmarks import anchors
 from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.pods import cluster_of, sleepers
+from scripts.benchmarks.pods import cluster_of, simulated_agents, sleepers
 
 SETTLE_SECONDS = 10.0
 WATCHED_SECONDS = 60.0
@@ -80,27 +80,18 @@ async def agent_idle() -> list[Figure]:
 
 async def master_idle_mb() -> list[Figure]:
     """Memory of a master with 1,000 pods on ten simulated agents."""
-    import sys
-
-    async with cluster_of(0) as (cluster, client):
-        simulated = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "agents.simulated", "--master", cluster.server, "--count", "10"
+    async with cluster_of(0) as (cluster, client), simulated_agents(cluster, 10):
+        await client.create(sleepers("many", 1000))
+        await follow(
+            client,
+            REPLICA_SET,
+            "default",
+            lambda s: any(r.status.readyReplicas >= 1000 for r in s.values()),
+            120,
         )
-        try:
-            await client.create(sleepers("many", 1000))
-            await follow(
-                client,
-                REPLICA_SET,
-                "default",
-                lambda s: any(r.status.readyReplicas >= 1000 for r in s.values()),
-                120,
-            )
-            await asyncio.sleep(SETTLE_SECONDS)
-            assert cluster.master is not None
-            memory = resident_mb(cluster.master.pid)
-        finally:
-            simulated.terminate()
-            await simulated.wait()
+        await asyncio.sleep(SETTLE_SECONDS)
+        assert cluster.master is not None
+        memory = resident_mb(cluster.master.pid)
     return [
         Figure(
             "master_idle_mb",

@@ -5,6 +5,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from orchestra.cli.local_cluster import LocalCluster, free_port
 from orchestra.cli.up import follow, wait_for_nodes
@@ -27,6 +28,19 @@ async def cluster_of(agents: int, **settings: object) -> AsyncIterator[tuple[Loc
     async with cluster, Client(cluster.server) as client:
         await wait_for_nodes(client, cluster, lambda line: None)
         yield cluster, client
+
+
+@contextlib.asynccontextmanager
+async def simulated_agents(cluster: LocalCluster, count: int) -> AsyncIterator[None]:
+    """Model agents of the cluster, in a process of their own."""
+    script = Path(__file__).parent / "simulated.py"
+    process = await asyncio.create_subprocess_exec(sys.executable, str(script), cluster.server, str(count))
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 def sleeper(name: str) -> core.Pod:
@@ -89,32 +103,19 @@ async def pod_start_ms() -> list[Figure]:
 
 async def pods_per_s() -> list[Figure]:
     """One ReplicaSet of 5,000 pods over a thousand simulated agents: created, bound and Running."""
-    async with cluster_of(0) as (cluster, client):
-        simulated = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "agents.simulated",
-            "--master",
-            cluster.server,
-            "--count",
-            str(SIMULATED_AGENTS),
+    async with cluster_of(0) as (cluster, client), simulated_agents(cluster, SIMULATED_AGENTS):
+        await follow(
+            client, NODE, "", lambda nodes: len(nodes) >= SIMULATED_AGENTS and _all_ready(nodes), 120
         )
-        try:
-            await follow(
-                client, NODE, "", lambda nodes: len(nodes) >= SIMULATED_AGENTS and _all_ready(nodes), 120
-            )
-            began = time.perf_counter()
-            await client.create(sleepers("many", SIMULATED_PODS))
+        began = time.perf_counter()
+        await client.create(sleepers("many", SIMULATED_PODS))
 
-            def all_running(sets: object) -> bool:
-                assert isinstance(sets, dict)
-                return any(found.status.readyReplicas >= SIMULATED_PODS for found in sets.values())
+        def all_running(sets: object) -> bool:
+            assert isinstance(sets, dict)
+            return any(found.status.readyReplicas >= SIMULATED_PODS for found in sets.values())
 
-            await follow(client, REPLICA_SET, "default", all_running, 300)
-            took = time.perf_counter() - began
-        finally:
-            simulated.terminate()
-            await simulated.wait()
+        await follow(client, REPLICA_SET, "default", all_running, 300)
+        took = time.perf_counter() - began
     echo = await anchors.grpc_echo_per_s()
     return [
         Figure("pods_per_s", SIMULATED_PODS / took, "pods/s", anchor="grpc_echo_per_s", anchor_value=echo,
