@@ -12,17 +12,16 @@ from agents import checkpoint, memory, node
 from agents import pod_words as words
 from agents.environment import NodeFacts
 from agents.event_counts import EventCounts
-from agents.launch import base_environment
+from agents.launch import base_environment, exit_event
 from agents.log_streams import LogStreams
-from agents.pod_state import Phase, Stage
-from agents.pods import PodMachine
+from agents.pod_state import Stage
 from agents.ports import PortReservations
 from agents.proxy import NodePortProxy
 from agents.runtime.contract import Exit, Recovered, RuntimeLost
 from agents.runtime.local import Local, clear_leftovers
 from agents.session import Session
 from agents.settings import AgentSettings
-from agents.worker import Changed, PodWorker, Surroundings, exit_event
+from agents.worker import Changed, PodWorker, Surroundings
 from orchestra.aio.backoff import Backoff
 from orchestra.aio.mailbox import MailboxClosed
 from orchestra.aio.supervisor import SupervisedFailure, Supervisor
@@ -42,7 +41,6 @@ _RESTART_SECONDS = 60
 _LINGER_SECONDS = 15.0
 # A pod whose object is gone has nobody left to wait for it.
 _ORPHAN_GRACE_NS = 1 * NS_PER_SECOND
-_UNKNOWN = "The container could not be located when the node's runtime was started again"
 
 
 class Agent:
@@ -171,7 +169,7 @@ class Agent:
                 name = f"{uid}/{c.plan.name}/{c.run}"
                 if c.live and name not in recovered.running and name not in ended:
                     now = self._clock.wall_ns()
-                    await worker.tell(words.Exited(c.plan.name, c.run, 137, 9, now, _UNKNOWN))
+                    await worker.tell(words.Exited(c.plan.name, c.run, 137, 9, now, checkpoint.UNKNOWN))
         if self._workers:
             log.info("took over running pods", pods=len(self._workers))
 
@@ -295,26 +293,8 @@ class Agent:
                 )
             )
         elif pod.status.phase not in ("Succeeded", "Failed") and not self._stopping:
-            self._employ(PodWorker(pod, self._around, machine=self._machine_for(pod)))
-
-    def _machine_for(self, pod: core.Pod) -> PodMachine | None:
-        """A machine that knows what the pod has been through, None when it is new."""
-        seen = {s.name: s for s in pod.status.containerStatuses if s.containerID}
-        if not seen:
-            return None
-        machine = PodMachine(words.plan_of(pod, self._around.backoff))
-        now = self._clock.wall_ns()
-        machine.begun_ns = now
-        for c in machine.mains:
-            status = seen.get(c.plan.name)
-            if status is None:
-                continue
-            c.run = status.restartCount + 1
-            c.started_ns = now
-            c.current = words.Termination(137, 9, "ContainerStatusUnknown", _UNKNOWN, now, now, c.run)
-            if c.plan.policy == "Never":
-                c.phase = Phase.DONE
-        return machine
+            machine = checkpoint.from_status(pod, self._around.backoff, self._clock.wall_ns())
+            self._employ(PodWorker(pod, self._around, machine=machine))
 
     def drained(self, uid: str) -> None:
         """Nobody routes to the pod any more."""

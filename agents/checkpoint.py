@@ -16,6 +16,7 @@ from agents.pods import PodMachine
 from orchestra.pb import core
 
 _VERSION = 1
+UNKNOWN = "The container could not be located when the node's runtime was started again"
 
 
 def dump(machine: PodMachine, pod: core.Pod, ports: Mapping[str, Sequence[HostPort]]) -> str:
@@ -98,3 +99,25 @@ def _load_container(c: ContainerState, data: dict[str, Any], newest_run: int) ->
         c.started_up = c.ready = False
     elif c.phase in (Phase.HOOKED, Phase.STOPPING):
         c.phase = Phase.RUNNING
+
+
+def from_status(pod: core.Pod, backoff: BackoffPlan, now_ns: int) -> PodMachine | None:
+    """A machine for a pod that ran before and of which nothing is left here; None for a new pod.
+
+    Its containers count as killed: those that may be restarted go on counting from the status, those that
+    may not have ended.
+    """
+    seen = {status.name: status for status in pod.status.containerStatuses if status.containerID}
+    if not seen:
+        return None
+    machine = PodMachine(plan_of(pod, backoff))
+    machine.begun_ns = now_ns
+    for c in machine.mains:
+        if c.plan.name not in seen:
+            continue
+        c.run = seen[c.plan.name].restartCount + 1
+        c.started_ns = now_ns
+        c.current = Termination(137, 9, "ContainerStatusUnknown", UNKNOWN, now_ns, now_ns, c.run)
+        if c.plan.policy == "Never":
+            c.phase = Phase.DONE
+    return machine

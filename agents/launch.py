@@ -1,11 +1,13 @@
 """From a manifest's container to what the runtime is asked to start; from a refusal to a sentence."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from agents import pod_words as words
 from agents.environment import EnvironmentFailure, HostPort, NodeFacts, command_of, environment_of
-from agents.runtime.contract import ContainerSpec, RuntimeFailure
+from agents.ports import PortReservations
+from agents.runtime.contract import ContainerSpec, Exit, RuntimeFailure
 from agents.settings import AgentSettings
 from agents.volumes import PodDirectory, mounts_of, told_paths
 from orchestra.pb import core
@@ -31,6 +33,24 @@ def base_environment() -> dict[str, str]:
     found = {name: os.environ[name] for name in kept if name in os.environ}
     found.setdefault("PATH", os.defpath)
     return found
+
+
+def reserve_ports(
+    containers: Iterable[core.Container], reservations: PortReservations, address: str
+) -> dict[str, list[HostPort]]:
+    """A port of the host for each declared one: the one it asks for, or a free one. Raises: NoFreePort."""
+    return {
+        container.name: [
+            HostPort(
+                port.name,
+                port.containerPort,
+                port.hostPort or reservations.reserve(address),
+                port.protocol or "TCP",
+            )
+            for port in container.ports
+        ]
+        for container in containers
+    }
 
 
 def container_spec(
@@ -76,3 +96,9 @@ def start_message(error: RuntimeFailure, container: core.Container) -> str:
     if error.errno == _ENOEXEC:
         return f'exec: "{program}": not a program this machine can run (wrong architecture, or no #! line)'
     return f'exec: "{program}": {error}'
+
+
+def exit_event(found: Exit) -> words.Exited:
+    """The runtime's word for the machine."""
+    _, container, run = found.container.split("/")
+    return words.Exited(container, int(run), found.code, found.signal, found.exited_ns)

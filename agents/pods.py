@@ -180,14 +180,8 @@ class PodMachine:
             self._say(w.Report())
 
     def _deadline(self, event: w.Event, now: w.Moment) -> None:
-        if self.stage in (Stage.OPENING, Stage.RUNNING):
-            self.failed = (
-                "DeadlineExceeded",
-                "Pod was active on the node longer than the specified deadline",
-            )
-            self._say(w.RecordEvent("Normal", "DeadlineExceeded", self.failed[1], ""))
-            self._stop_all(now, self.grace_ns)
-            self._say(w.Report())
+        said = "Pod was active on the node longer than the specified deadline"
+        self._fail(w.Failed("DeadlineExceeded", said), now)
 
     def _fail(self, event: w.Failed, now: w.Moment) -> None:
         if self.stage in (Stage.OPENING, Stage.RUNNING):

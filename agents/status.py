@@ -192,3 +192,9 @@ def _conditions(
         put("ContainersReady", not unready, "ContainersNotReady" if unready else "", said)
     for condition in theirs.values():
         status.conditions.add().CopyFrom(condition)
+
+
+def gates_of(pod: core.Pod) -> list[tuple[str, str]]:
+    """The conditions that others set and this pod's readiness waits for."""
+    wanted = {gate.conditionType for gate in pod.spec.readinessGates}
+    return [(c.type, c.status) for c in pod.status.conditions if c.type in wanted]

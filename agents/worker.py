@@ -13,14 +13,14 @@ from agents.environment import (
     NodeFacts,
     hostname_of,
 )
-from agents.launch import Launching, container_spec, start_message
+from agents.launch import Launching, container_spec, reserve_ports, start_message
 from agents.pod_state import Stage
 from agents.pods import PodMachine
 from agents.ports import NoFreePort, PortReservations
 from agents.probes import Prober, Target
-from agents.runtime.contract import ContainerSpec, Exit, Runtime, RuntimeFailure, RuntimeLost, SandboxSpec
+from agents.runtime.contract import ContainerSpec, Runtime, RuntimeFailure, RuntimeLost, SandboxSpec
 from agents.settings import AgentSettings
-from agents.status import StatusFacts, phase_of, status_of
+from agents.status import StatusFacts, gates_of, phase_of, status_of
 from agents.volumes import PodDirectory, VolumeFailure, memory_volumes
 from orchestra.aio.actor import Actor
 from orchestra.base.clock import Clock
@@ -160,7 +160,7 @@ class PodWorker(Actor[Message]):
             return
         self._started = True
         try:
-            self._ports = self._reserve_ports()
+            self._ports = reserve_ports(self._specs.values(), self._around.ports, self._around.node.address)
             self._directory.make(self._pod, work=not self._around.settings.working_directory)
         except (NoFreePort, OSError) as error:
             self._do_all(self.machine.step(words.Failed("FailedMount", str(error)), now))
@@ -197,23 +197,8 @@ class PodWorker(Actor[Message]):
             undrained = not self._around.reporter.connected
             event = words.Delete(grace_s * words.NS, undrained)
             self._do_all(self.machine.step(event, self._now()))
-        elif pod.metadata.generation != old.metadata.generation or _gates(pod) != _gates(old):
+        elif pod.metadata.generation != old.metadata.generation or gates_of(pod) != gates_of(old):
             self._report()
-
-    def _reserve_ports(self) -> dict[str, list[HostPort]]:
-        address = self._around.node.address
-        found: dict[str, list[HostPort]] = {}
-        for container in self._specs.values():
-            found[container.name] = [
-                HostPort(
-                    port.name,
-                    port.containerPort,
-                    port.hostPort or self._around.ports.reserve(address),
-                    port.protocol or "TCP",
-                )
-                for port in container.ports
-            ]
-        return found
 
     # -- doing ---------------------------------------------------------------------------------------
 
@@ -412,14 +397,3 @@ class PodWorker(Actor[Message]):
         if self.machine.stage not in (Stage.OPENING, Stage.CLOSED):
             text = checkpoint.dump(self.machine, self._pod, self._ports or {})
             self._spawn(self._quietly(self._around.runtime.remember(self.uid, text)))
-
-
-def exit_event(found: Exit) -> words.Exited:
-    """The runtime's word for the machine."""
-    _, container, run = found.container.split("/")
-    return words.Exited(container, int(run), found.code, found.signal, found.exited_ns)
-
-
-def _gates(pod: core.Pod) -> list[tuple[str, str]]:
-    wanted = {gate.conditionType for gate in pod.spec.readinessGates}
-    return [(c.type, c.status) for c in pod.status.conditions if c.type in wanted]

@@ -33,19 +33,29 @@ class LogFile:
 
     def write(self, data: bytes) -> None:
         """Appends whole records. A full disk loses records rather than stopping the container."""
-        try:
-            if self._size and self._size + len(data) > self._bytes_max:
-                self._rotate()
-            if self._fd < 0:
-                self._open()
+        while data:
+            fits = data
+            room = self._bytes_max - self._size
+            if len(data) > room:
+                # A record that is larger than a whole file still stays in one piece.
+                end = data.rfind(b"\n", 0, max(0, room)) + 1 or (0 if self._size else data.find(b"\n") + 1)
+                fits = data[:end]
+            data = data[len(fits) :]
+            try:
+                self._append(fits)
+                if data:
+                    self._rotate()
+            except OSError:
+                self.lost += len(fits) + len(data)
+                return
+
+    def _append(self, data: bytes) -> None:
+        if self._fd < 0:
+            self._open()
+        while data:
             written = os.write(self._fd, data)
             self._size += written
-            while written < len(data):
-                more = os.write(self._fd, data[written:])
-                written += more
-                self._size += more
-        except OSError:
-            self.lost += len(data)
+            data = data[written:]
 
     def _rotate(self) -> None:
         os.close(self._fd)
