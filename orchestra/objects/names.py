@@ -15,6 +15,8 @@ _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _ENV_VAR_NAME = re.compile(r"[ -<>-~]+")
+_SYSCTL_PART = r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SYSCTL = re.compile(rf"({_SYSCTL_PART}[./])*{_SYSCTL_PART}")
 _PORT_NAME_CHARACTERS = re.compile(r"[-a-z0-9]+")
 
 
@@ -121,6 +123,13 @@ def env_var_name(text: str) -> str | None:
     if _ENV_VAR_NAME.fullmatch(text):
         return None
     return "a valid environment variable name must consist only of printable ASCII characters other than '='"
+
+
+def sysctl_name(text: str) -> str | None:
+    """A kernel parameter: `kernel.shm_rmid_forced` or `kernel/shm_rmid_forced`."""
+    if len(text) > SUBDOMAIN_LENGTH_MAX:
+        return _too_long(SUBDOMAIN_LENGTH_MAX)
+    return None if _SYSCTL.fullmatch(text) else f"must match the regex {_SYSCTL.pattern}"
 
 
 def port_name(text: str) -> str | None:

@@ -51,8 +51,13 @@ def patched_scale(kind: Kind, old: ApiObject, patch_type: str, patch: Any) -> Ap
 
 def _patched(message_type: type[Message], old: Message, patch_type: str, patch: Any) -> Any:
     if patch_type == "json":
-        # What a JSON patch tests and replaces is what its author was shown.
-        return json_patch(to_manifest(old), patch)
+        # What a JSON patch tests and replaces is what its author was shown; a path through a spec that says
+        # nothing is still a path.
+        shown = to_manifest(old)
+        for part in ("spec", "status"):
+            if part in old.DESCRIPTOR.fields_by_name:
+                shown.setdefault(part, {})
+        return json_patch(shown, patch)
     if patch_type == "merge":
         return merge_patch(to_manifest(old, fill_required=False), patch)
     if patch_type == "strategic":

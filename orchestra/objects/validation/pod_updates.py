@@ -81,6 +81,9 @@ def _images(found: Findings, allowed: core.PodSpec, old: core.PodSpec) -> None:
                 container.ClearField("image")
                 if known.HasField("image"):
                     container.image = known.image
+                elif not known.HasField("imagePullPolicy"):
+                    # The default that comes with the first image.
+                    container.ClearField("imagePullPolicy")
 
 
 def _tolerations(found: Findings, new: core.PodSpec, old: core.PodSpec) -> None:

@@ -55,6 +55,7 @@ def validate_pod_spec(found: Findings, spec: core.PodSpec, path: str) -> None:
     validate_affinity(found, spec.affinity, f"{path}.affinity")
     validate_spread_constraints(found, spec, path)
     _names(found, spec, path)
+    _sysctls(found, spec.securityContext, f"{path}.securityContext.sysctls")
     validate_resource_list(found, spec.overhead, f"{path}.overhead")
     validate_resources(found, spec.resources, f"{path}.resources")
     for index, gate in enumerate(spec.readinessGates):
@@ -108,6 +109,15 @@ def _names(found: Findings, spec: core.PodSpec, path: str) -> None:
     for index, secret in enumerate(spec.imagePullSecrets):
         if not secret.name:
             found.required(f"{path}.imagePullSecrets[{index}].name")
+
+
+def _sysctls(found: Findings, context: core.PodSecurityContext, path: str) -> None:
+    seen = set[str]()
+    for index, sysctl in enumerate(context.sysctls):
+        place = f"{path}[{index}].name"
+        if found.check_required(place, sysctl.name, names.sysctl_name):
+            # Both ways to write it name the same one.
+            found.unique(place, sysctl.name.replace("/", "."), seen)
 
 
 def validate_tolerations(found: Findings, spec: core.PodSpec, path: str) -> None:
