@@ -28,6 +28,7 @@ class Timer(Enum):
     BACKOFF = "backoff"
     GRACE = "grace"
     DRAIN = "drain"
+    SETTLE = "settle"
     DEADLINE = "deadline"
     REOPEN = "reopen"
 

@@ -164,6 +164,11 @@ class _Connection:
             except asyncio.CancelledError:
                 self._route.gave_back(address)
                 raise
+            if address not in self._route.plan.addresses and backend.transport is not None:
+                # It left while it was being dialled: it may be told to stop any moment now.
+                self._route.gave_back(address)
+                backend.transport.abort()
+                continue
             self._join(backend, address, transport)
             return
 

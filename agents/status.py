@@ -103,8 +103,7 @@ def _container(
         if state.last is not None:
             found.lastState.terminated.CopyFrom(_terminated(state.last, uid, name))
     else:
-        waits_for_init = bool(machine.inits) and not state.plan.init and not machine.initialized
-        found.state.waiting.reason = "PodInitializing" if waits_for_init else "ContainerCreating"
+        found.state.waiting.reason = "PodInitializing" if machine.inits else "ContainerCreating"
         if machine.opening_message:
             found.state.waiting.message = machine.opening_message
     for port in facts.ports.get(name, ()):

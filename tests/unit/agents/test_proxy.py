@@ -123,13 +123,22 @@ async def test_a_dead_endpoint_costs_no_request(proxy: NodePortProxy, backends: 
 async def test_an_endpoint_that_leaves_gets_no_new_connection_and_keeps_its_old_ones(
     proxy: NodePortProxy, backends: Backends
 ) -> None:
+    begun = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.readexactly(5)
+        begun.set()
+        writer.write(b"a:" + first + await reader.readline())
+        await writer.drain()
+        writer.close()
+
     port = free_port()
     proxy.set_service(service(port))
-    proxy.set_slice(slice_of("a", await backends.add("a")))
+    proxy.set_slice(slice_of("a", await backends.add("a", slow)))
     await proxy.settle()
     reader, writer = await asyncio.open_connection(HOST, port)
     writer.write(b"begun")
-    await until(lambda: sum(proxy.in_flight()[port].values()) == 1)
+    await begun.wait()
     proxy.set_slice(slice_of("b", await backends.add("b")))
     proxy.remove_slice("default", "a")
     await proxy.settle()
