@@ -171,7 +171,6 @@ class AgentHub(agent_grpc.AgentsServicer):
         session.begin(self._feed.picture(session.node))
         for uid in self._drains.drained_on(session.node):
             session.send(agent.MasterMessage(drained=agent.Drained(uid=uid)))
-        self._liveness.connected(session.node, session.instance, self._objects.clock.monotonic_ns())
         log.info("an agent has connected", node=session.node, pods=len(register.pods))
 
     async def _write_node(self, register: agent.Register) -> str:
@@ -209,7 +208,7 @@ class AgentHub(agent_grpc.AgentsServicer):
         self._usage.pop(node, None)
         self.relays.fail_node(node)
         self._tell_drained(self._drains.session_closed(node))
-        if not self._stopping:
+        if session.in_force and not self._stopping:
             now_ns = self._objects.clock.monotonic_ns()
             self._liveness.disconnected(node, session.restarting_seconds, now_ns, session.instance)
         log.info("an agent's session is over", node=node, restarting=session.restarting_seconds)
@@ -235,7 +234,7 @@ class AgentHub(agent_grpc.AgentsServicer):
         elif said == "applied":
             version = session.applied(message.applied.sequence)
             if version is not None:
-                self._tell_drained(self._drains.applied(node, version))
+                self._in_force(session, version)
         elif said == "goodbye":
             goodbye = message.goodbye
             if goodbye.restarting:
@@ -244,6 +243,15 @@ class AgentHub(agent_grpc.AgentsServicer):
             record_events(self._recorder, node, message.event_report, self._is_own(node))
         else:
             log.warning("an agent says what this master does not know", node=node, said=said)
+
+    def _in_force(self, session: AgentSession, version: int) -> None:
+        """The agent acts on everything up to a version; from the first full picture on, its node is alive:
+        a node that is Ready also answers on its node ports."""
+        if not session.in_force:
+            session.in_force = True
+            now_ns = self._objects.clock.monotonic_ns()
+            self._liveness.connected(session.node, session.instance, now_ns)
+        self._tell_drained(self._drains.applied(session.node, version))
 
     def _is_own(self, node: str) -> Callable[[str, str], bool]:
         def is_own(namespace: str, name: str) -> bool:

@@ -41,6 +41,7 @@ def order(obj: ApiObject, *, removed: bool = False) -> bytes:
 class AgentSession:
     """What is to be sent to one agent. Orders for one object replace each other until they are sent.
 
+    in_force: whether the agent has said that it acts on the first full picture.
     version: counts what the orders come from; applied() says which version the agent has in force.
     Bound: one encoded order for each object of the cluster that the agent has to know; SINGLES_MAX messages;
     STALL_SECONDS for a message to leave.
@@ -50,6 +51,7 @@ class AgentSession:
         self.node = node
         self.instance = instance
         self.restarting_seconds: int | None = None
+        self.in_force = False
         self.ended = asyncio.Event()
         self._version = version
         self._pending: dict[Hashable, bytes] = {}

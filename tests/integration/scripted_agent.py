@@ -78,9 +78,10 @@ class ScriptedAgent:
             assert await self.read() is not None, "the session has ended"
 
     async def connect(self, **fields: Any) -> None:
-        """Registers and reads the first full picture."""
+        """Registers, reads the first full picture and says that it is in force."""
         await self.register(**fields)
         await self.until(lambda: self.synced)
+        await self.applied()
 
     async def applied(self) -> None:
         await self.send(applied=agent.Applied(sequence=self.sequence))

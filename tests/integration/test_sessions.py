@@ -315,9 +315,7 @@ async def test_the_same_agent_dialling_again_replaces_its_old_session(master: Ma
     async with agent_of(master.address) as one, agent_of(master.address) as again:
         await one.connect()
         await again.connect()
-        state = master.liveness.state("n1")
-        assert state is not None
-        assert state.connected
+        await liveness_of(master, "n1", connected=True)
         await master.client.create(pod_on("n1", "web"))
         await again.until(lambda: len(again.pods) == 1)
 
@@ -376,6 +374,15 @@ async def test_heartbeats_stay_in_memory(master: Master) -> None:
         assert master.store.revision == before + 2
     await liveness_of(master, "n1", connected=False)
     assert master.server.hub.usage("n1") is None
+
+
+async def test_a_node_is_alive_once_its_agent_acts_on_the_whole_picture(master: Master) -> None:
+    async with agent_of(master.address) as one:
+        await one.register()
+        await one.until(lambda: one.synced)
+        assert master.liveness.state("n1") is None, "it may not answer on its node ports yet"
+        await one.applied()
+        await liveness_of(master, "n1", connected=True)
 
 
 async def test_a_closed_stream_is_known_at_once(master: Master) -> None:
