@@ -479,3 +479,19 @@ async def test_ctrl_c_is_quiet(shell: Shell) -> None:
         made.send_signal(2)
         _, err = await made.communicate()
     assert (made.returncode, err) == (130, b"")
+
+
+async def test_logs_say_what_is_missing(shell: Shell) -> None:
+    await shell.good("run a -l app=a -- sleep 1")
+    code, out, err = await shell("logs a")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error from server (")
+    assert err.count("\n") == 1
+    assert (await shell("logs a -c b"))[2] == "error: container b is not valid for pod a (it has: a)\n"
+    assert (await shell("logs nope"))[2] == 'Error from server (NotFound): pods "nope" not found\n'
+    assert await shell("logs -l app=none") == (0, "", "No resources found in default namespace.\n")
+    await shell.good(f"apply -f {shell.file('web.yaml', WEB)}")
+    assert (await shell("logs deploy/web"))[2] == "error: no pods found for deploy/web\n"
+    assert (await shell("logs a -f --max-log-requests=0"))[2].startswith(
+        "error: you are attempting to follow 1 "
+    )
