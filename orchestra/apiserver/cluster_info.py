@@ -28,7 +28,6 @@ class MasterInfo:
 
     name: str
     started_seconds: int = 0
-    store_bytes: Callable[[], int] = field(default=lambda: 0)
     disk_bytes_written: Callable[[], int] = field(default=lambda: 0)
     actors: Callable[[], Sequence[ActorStatus]] = field(default=lambda: ())
 
@@ -56,7 +55,6 @@ class ClusterService(api_grpc.ClusterServicer):
         return api.ClusterStatusResponse(
             master=info.name,
             revision=self._objects.store.revision,
-            store_bytes=info.store_bytes(),
             objects=stored.count,
             agents_connected=self._liveness.connected_count(),
             actors=[

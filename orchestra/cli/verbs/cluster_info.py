@@ -47,7 +47,7 @@ async def _cluster_info(session: Session) -> int:
     up = duration(session.now_ns() // 1_000_000_000 - status.started_seconds)
     session.say(f"Nodes: {ready} of {len(nodes.items)} ready, {status.agents_connected} agents connected")
     session.say(
-        f"Store: {status.objects} objects, {_size(status.store_bytes)}, revision {status.revision}; "
+        f"Store: {status.objects} objects, revision {status.revision}; "
         f"{_size(status.disk_bytes_written)} written in {up}"
     )
     for line in actor_lines(status):
