@@ -44,6 +44,7 @@ def _dump_container(c: ContainerState) -> dict[str, Any]:
         "ready": c.ready,
         "started_up": c.started_up,
         "message": c.message,
+        "config_refused": c.config_refused,
         "current": _dump_termination(c.current),
         "last": _dump_termination(c.last),
     }
@@ -89,6 +90,7 @@ def _load_container(c: ContainerState, data: dict[str, Any], newest_run: int) ->
     c.ready = data["ready"]
     c.started_up = data["started_up"]
     c.message = data["message"]
+    c.config_refused = data["config_refused"]
     c.current = Termination(*data["current"]) if data["current"] else None
     c.last = Termination(*data["last"]) if data["last"] else None
     if newest_run > c.run or (newest_run == c.run and c.phase is Phase.STARTING):

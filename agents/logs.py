@@ -21,6 +21,8 @@ _CHUNK = 1 << 17
 # Only a lost wake-up waits so long.
 _FOLLOW_RECHECK_S = 0.25
 _ROTATED_MAX = 100
+_MESSAGE_LINES_MAX = 80
+_MESSAGE_BYTES_MAX = 2048
 
 
 class LogFailure(OrchestraError):
@@ -179,6 +181,25 @@ class _Reader:
     def close(self) -> None:
         for fd in self._files:
             os.close(fd)
+
+
+def end_of_log(path: Path) -> str:
+    """The last of what a run said, as a termination message takes it; "" when there is no log.
+
+    Bound: 80 lines, 2 KiB. Source: Kubernetes, FallbackToLogsOnError.
+    """
+    query = LogQuery(tail_lines=_MESSAGE_LINES_MAX)
+    try:
+        reader = _Reader(path, query)
+    except LogFailure:
+        return ""
+    try:
+        said = b""
+        while (records := reader.read()) is not None:
+            said = (said + b"".join(_render(records, query)))[-_MESSAGE_BYTES_MAX:]
+    finally:
+        reader.close()
+    return said.decode(errors="replace")
 
 
 async def read_log(path: Path, query: LogQuery, ended: Callable[[], bool]) -> AsyncIterator[bytes]:

@@ -34,6 +34,7 @@ class ContainerState:
     __slots__ = (
         "attempt_ns",
         "backoff_ns",
+        "config_refused",
         "current",
         "last",
         "message",
@@ -57,6 +58,8 @@ class ContainerState:
         self.ready = False
         self.started_up = False
         self.message = ""
+        # What the manifest says could not be made last time (message says what), so nothing ran.
+        self.config_refused = False
         self.current: Termination | None = None
         self.last: Termination | None = None
         # probe -> (passed last time, how often in a row)

@@ -12,6 +12,8 @@ from typing import TypeAlias
 from orchestra.pb import core
 
 NS = 1_000_000_000
+# Why a container waits whose variables or volumes cannot be made as its manifest says.
+CONFIG_ERROR = "CreateContainerConfigError"
 
 
 class Probe(Enum):
@@ -191,6 +193,13 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlineSet:
+    """The pod may be active for so long, from its beginning."""
+
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The pod cannot be run here at all."""
 
@@ -218,6 +227,7 @@ Event: TypeAlias = (
     | PostStartDone
     | HookDone
     | Delete
+    | DeadlineSet
     | Failed
     | TimerFired
 )

@@ -10,6 +10,7 @@ ignored, because it is the late word about something that has been decided other
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from agents import pod_words as w
 from agents.pod_state import ContainerState, Phase, Stage, duration
@@ -68,8 +69,7 @@ class PodMachine:
     def begin(self, now: w.Moment) -> list[w.Instruction]:
         """The first step."""
         self.begun_ns = now.wall_ns
-        if self.plan.deadline_ns:
-            self._say(w.SetTimer(w.Timer.DEADLINE, "", 0, self.plan.deadline_ns))
+        self._set_deadline(now)
         self._say(w.OpenSandbox())
         return self._take()
 
@@ -80,9 +80,7 @@ class PodMachine:
                 self._say(w.StartProbes(c.plan.name, c.run, c.started_up))
             elif c.phase is Phase.BACKOFF:
                 self._say(w.SetTimer(w.Timer.BACKOFF, c.plan.name, c.run, c.backoff_ns))
-        if self.plan.deadline_ns:
-            left = self.plan.deadline_ns - (now.wall_ns - self.begun_ns)
-            self._say(w.SetTimer(w.Timer.DEADLINE, "", 0, max(NS // 1000, left)))
+        self._set_deadline(now)
         self._advance(now)
         self._say(w.Report())
         return self._take()
@@ -183,6 +181,15 @@ class PodMachine:
             self._stop_all(now, self.grace_ns)
             self._say(w.Report())
 
+    def _set_deadline(self, now: w.Moment) -> None:
+        if self.plan.deadline_ns:
+            left = self.plan.deadline_ns - (now.wall_ns - self.begun_ns)
+            self._say(w.SetTimer(w.Timer.DEADLINE, "", 0, max(NS // 1000, left)))
+
+    def _deadline_set(self, event: w.DeadlineSet, now: w.Moment) -> None:
+        self.plan = replace(self.plan, deadline_ns=event.deadline_ns)
+        self._set_deadline(now)
+
     def _deadline(self, event: w.Event, now: w.Moment) -> None:
         said = "Pod was active on the node longer than the specified deadline"
         self._fail(w.Failed("DeadlineExceeded", said), now)
@@ -226,12 +233,13 @@ class PodMachine:
         c.attempt_ns = now.monotonic_ns
         c.ready = c.started_up = False
         c.results.clear()
-        c.message = ""
+        c.message = c.message if c.config_refused else ""
         self._say(w.Start(c.plan.name, c.run))
 
     def _started(self, c: ContainerState, event: w.Started, now: w.Moment) -> None:
         c.phase = Phase.RUNNING
         c.started_ns = event.at_ns
+        c.config_refused = False
         if c.current is not None:
             c.last, c.current = c.current, None
         self._say(w.RecordEvent("Normal", "Started", f"Started container {c.plan.name}", c.plan.name))
@@ -260,12 +268,27 @@ class PodMachine:
         self._say(w.Report())
 
     def _start_failed(self, c: ContainerState, event: w.StartFailed, now: w.Moment) -> None:
-        c.started_ns = now.wall_ns
         self._say(w.RecordEvent("Warning", "Failed", f"Error: {event.message}", c.plan.name))
+        if event.reason == w.CONFIG_ERROR:
+            self._refuse_config(c, event, now)
+            return
+        c.started_ns = now.wall_ns
         ended = w.Termination(
             START_ERROR_CODE, 0, event.reason, event.message, now.wall_ns, now.wall_ns, c.run
         )
         self._end(c, ended, now)
+
+    def _refuse_config(self, c: ContainerState, event: w.StartFailed, now: w.Moment) -> None:
+        """Nothing ran: whatever the restart policy, it is tried again, and no restart is counted."""
+        c.run -= 1
+        c.message, c.config_refused = event.message, True
+        if self.stage in (Stage.OPENING, Stage.RUNNING):
+            c.phase = Phase.BACKOFF
+            self._say(w.SetTimer(w.Timer.BACKOFF, c.plan.name, c.run, self.plan.backoff_initial_ns))
+        else:
+            c.phase = Phase.DONE
+            self._advance(now)
+        self._say(w.Report())
 
     def _exited(self, c: ContainerState, event: w.Exited, now: w.Moment) -> None:
         reason = "Completed" if event.code == 0 else "Error"
@@ -275,6 +298,7 @@ class PodMachine:
         self._end(c, ended, now)
 
     def _end(self, c: ContainerState, ended: w.Termination, now: w.Moment) -> None:
+        c.config_refused = False
         if c.current is not None:
             c.last = c.current
         c.current = ended
@@ -397,6 +421,7 @@ _POD_TABLE: dict[object, _Act] = {
     w.SandboxFailed: _M._open_failed,
     w.SandboxClosed: _M._closed,
     w.Delete: _M._delete,
+    w.DeadlineSet: _M._deadline_set,
     w.Failed: _M._fail,
     w.Timer.DRAIN: _M._drained,
     w.Timer.SETTLE: _M._settled,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agents.environment import HostPort
 from agents.pod_state import ContainerState, Phase, Stage
-from agents.pod_words import Termination
+from agents.pod_words import CONFIG_ERROR, Termination
 from agents.pods import PodMachine
 from orchestra.objects.qos import qos_class
 from orchestra.objects.times import time_from_ns
@@ -93,6 +93,9 @@ def _container(
         found.state.running.startedAt.CopyFrom(time_from_ns(state.started_ns))
         if state.last is not None:
             found.lastState.terminated.CopyFrom(_terminated(state.last, uid, name))
+    elif state.config_refused and state.phase in (Phase.BACKOFF, Phase.STARTING):
+        found.state.waiting.reason = CONFIG_ERROR
+        found.state.waiting.message = state.message
     elif state.phase is Phase.BACKOFF:
         found.state.waiting.reason = "CrashLoopBackOff"
         found.state.waiting.message = state.message

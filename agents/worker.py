@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, assert_never
 
 from agents import checkpoint
@@ -14,6 +14,7 @@ from agents.environment import (
     hostname_of,
 )
 from agents.launch import Launching, container_spec, reserve_ports, start_message
+from agents.logs import end_of_log
 from agents.pod_state import Stage
 from agents.pods import PodMachine
 from agents.ports import NoFreePort, PortReservations
@@ -171,7 +172,16 @@ class PodWorker(Actor[Message]):
         if isinstance(message, Changed):
             self._change(message.pod)
             return
+        if isinstance(message, words.Exited):
+            message = self._explained(message)
         self._do_all(self.machine.step(message, self._now()))
+
+    def _explained(self, ended: words.Exited) -> words.Exited:
+        """With the end of the log as its message, where the manifest asks for that."""
+        spec = self._specs.get(ended.container)
+        if spec is None or not ended.code or spec.terminationMessagePolicy != "FallbackToLogsOnError":
+            return ended
+        return replace(ended, message=end_of_log(self._directory.log(ended.container, ended.run)))
 
     async def stopped(self) -> None:
         self._let_go()
@@ -197,7 +207,11 @@ class PodWorker(Actor[Message]):
             undrained = not self._around.reporter.connected
             event = words.Delete(grace_s * words.NS, undrained)
             self._do_all(self.machine.step(event, self._now()))
-        elif pod.metadata.generation != old.metadata.generation or gates_of(pod) != gates_of(old):
+            return
+        deadline_s = pod.spec.activeDeadlineSeconds
+        if deadline_s != old.spec.activeDeadlineSeconds:
+            self._do_all(self.machine.step(words.DeadlineSet(deadline_s * words.NS), self._now()))
+        if pod.metadata.generation != old.metadata.generation or gates_of(pod) != gates_of(old):
             self._report()
 
     # -- doing ---------------------------------------------------------------------------------------
@@ -308,9 +322,7 @@ class PodWorker(Actor[Message]):
             spec = self._container_spec(order)
             launch = await self._around.runtime.start(spec)
         except (EnvironmentFailure, VolumeFailure, OSError) as error:
-            await self.tell(
-                words.StartFailed(order.container, order.run, "CreateContainerConfigError", str(error))
-            )
+            await self.tell(words.StartFailed(order.container, order.run, words.CONFIG_ERROR, str(error)))
         except RuntimeLost:
             raise
         except RuntimeFailure as error:
@@ -375,21 +387,22 @@ class PodWorker(Actor[Message]):
     def _report(self) -> None:
         if self._finished:
             return
-        if self._pending_report is not None:
-            self._pending_report.cancel()
-            self._pending_report = None
         preparing = phase_of(self.machine) == "Pending" and not any(
-            c.current for c in self.machine.containers
+            c.current or c.config_refused for c in self.machine.containers
         )
         if (
             preparing
             and not self.machine.opening_message
             and self.machine.stage in (Stage.OPENING, Stage.RUNNING)
         ):
-            loop = asyncio.get_running_loop()
-            self._pending_report = loop.call_later(_PENDING_REPORT_S, self._send_report)
-        else:
-            self._send_report()
+            # The first of many words counts: however often they come, one is told in time.
+            if self._pending_report is None:
+                loop = asyncio.get_running_loop()
+                self._pending_report = loop.call_later(_PENDING_REPORT_S, self._send_report)
+            return
+        if self._pending_report is not None:
+            self._pending_report.cancel()
+        self._send_report()
 
     def _send_report(self) -> None:
         self._pending_report = None
