@@ -85,12 +85,14 @@ def deletion_cost(pod: core.Pod) -> int:
     return cost if -(2**31) <= cost < 2**31 else 0
 
 
-def deletion_rank(pod: core.Pod, neighbours: int) -> tuple[int | str, ...]:
+def deletion_rank(pod: core.Pod, neighbours: int, available: bool = True) -> tuple[int | str, ...]:
     """Sorts pods so that the one to delete first comes first.
 
-    Unassigned, then pending, then not ready, then of lower deletion cost, then with more of its like on the
-    same node (`neighbours`), then ready for a shorter time, then restarted more often, then newer.
-    Source: Kubernetes, ActivePodsWithRanks.
+    Unassigned, then pending, then not ready, then not yet `available`, then of lower deletion cost, then with
+    more of its like on the same node (`neighbours`), then ready for a shorter time, then restarted more
+    often, then newer.
+    Source: Kubernetes, ActivePodsWithRanks; but for availability, of which it knows nothing: with
+    minReadySeconds a rollout that counts on an unavailable pod going first would lose an available one.
     """
     since = ready_since_ns(pod)
     ready = is_ready(pod)
@@ -98,6 +100,7 @@ def deletion_rank(pod: core.Pod, neighbours: int) -> tuple[int | str, ...]:
         1 if pod.spec.nodeName else 0,
         _PHASE_ORDER.get(pod.status.phase, 0),
         1 if ready else 0,
+        1 if available else 0,
         deletion_cost(pod),
         -neighbours,
         0 if not ready else -(2**63) if since is None else -since,

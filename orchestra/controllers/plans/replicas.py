@@ -4,7 +4,7 @@ Source: Kubernetes' pkg/controller/replicaset (manageReplicas, calculateStatus) 
 controller_ref_manager (adoption and release).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,7 @@ def plan(observed: ReplicasObserved, now_ns: int) -> ReplicasPlan:
         if podq.is_finished(pod):
             continue
         (terminating if leaving else active).append(pod)
-    create, delete = (0, ()) if deleting else _to_number(observed, active)
+    create, delete = (0, ()) if deleting else _to_number(observed, active, now_ns)
     return ReplicasPlan(
         adopt=tuple(adopt),
         release=tuple(release),
@@ -126,25 +126,38 @@ def plan(observed: ReplicasObserved, now_ns: int) -> ReplicasPlan:
     )
 
 
-def _to_number(observed: ReplicasObserved, active: Sequence[core.Pod]) -> tuple[int, tuple[core.Pod, ...]]:
+def _to_number(
+    observed: ReplicasObserved, active: Sequence[core.Pod], now_ns: int
+) -> tuple[int, tuple[core.Pod, ...]]:
     difference = wanted_replicas(observed.owner) - len(active)
     if difference >= 0:
         return min(difference, BURST_MAX), ()
-    return 0, pods_to_delete(active, min(-difference, BURST_MAX), observed.related_by_node)
+    min_ready_seconds = int(observed.owner.spec.minReadySeconds)
+    available = {pod.metadata.uid for pod in active if podq.is_available(pod, min_ready_seconds, now_ns)}
+    return 0, pods_to_delete(active, min(-difference, BURST_MAX), available, observed.related_by_node)
 
 
 def pods_to_delete(
-    active: Sequence[core.Pod], count: int, related_by_node: Mapping[str, int] | None = None
+    active: Sequence[core.Pod],
+    count: int,
+    available: Container[str],
+    related_by_node: Mapping[str, int] | None = None,
 ) -> tuple[core.Pod, ...]:
-    """The pods that go first when there are too many. Without related_by_node, `active` itself is counted."""
+    """The pods that go first when there are too many. Without related_by_node, `active` itself is counted.
+
+    available: the uids of those that have been ready for long enough.
+    """
     if count >= len(active):
         return tuple(active)
     if related_by_node is None:
         related_by_node = count_by_node(active)
-    ranked = sorted(
-        active, key=lambda pod: podq.deletion_rank(pod, related_by_node.get(pod.spec.nodeName, 0))
-    )
-    return tuple(ranked[:count])
+    neighbours = related_by_node
+
+    def rank(pod: core.Pod) -> tuple[int | str, ...]:
+        on_node = neighbours.get(pod.spec.nodeName, 0)
+        return podq.deletion_rank(pod, on_node, pod.metadata.uid in available)
+
+    return tuple(sorted(active, key=rank)[:count])
 
 
 def count_by_node(pods: Sequence[core.Pod]) -> dict[str, int]:

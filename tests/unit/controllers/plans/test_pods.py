@@ -63,3 +63,8 @@ def test_active_and_terminating() -> None:
     leaving.metadata.deletionTimestamp.seconds = 1
     assert [podq.is_active(p) for p in (running, leaving, failed)] == [True, False, False]
     assert [podq.is_terminating(p) for p in (running, leaving, failed)] == [False, True, False]
+
+
+def test_one_that_is_not_available_yet_goes_before_a_cheaper_one_that_is() -> None:
+    cheap = make("a", cost="-5", ready_since=1)
+    assert podq.deletion_rank(make("b"), 1, available=False) < podq.deletion_rank(cheap, 3)

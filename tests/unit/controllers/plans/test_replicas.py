@@ -114,3 +114,10 @@ def test_the_new_pod() -> None:
     assert made.metadata.generateName == "web-"
     assert dict(made.metadata.labels) == {"app": "web", "tier": "front"}
     assert made.metadata.ownerReferences[0].controller
+
+
+def test_what_is_not_available_yet_goes_first_also_from_an_emptier_node() -> None:
+    pods = [pod("a", ready_at=95), pod("b", ready_at=95), pod("late", ready_at=104)]
+    pods[2].spec.nodeName = "n2"
+    plan = plans.plan(ReplicasObserved(owner(2, min_ready=10), pods), 106 * S)
+    assert [p.metadata.name for p in plan.delete] == ["late"]
