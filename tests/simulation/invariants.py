@@ -1,0 +1,233 @@
+"""What must hold at every revision of the store, whatever happens around it."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from orchestra.objects.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    EVENT,
+    NODE,
+    POD,
+    REPLICA_SET,
+    REPLICATION_CONTROLLER,
+    Kind,
+)
+from orchestra.objects.quantity import parse_quantity
+from orchestra.pb import core
+from tests.simulation.rollouts import Rollouts
+from tests.simulation.state import (
+    State,
+    Violation,
+    controller_uid,
+    is_active,
+    is_deleting,
+    is_finished,
+    is_ready,
+    title,
+)
+
+# How far behind the store a part of the master may act: a slow disk, late news, a retry or two.
+LAG_SECONDS = 2.0
+# An endpoint of a pod that is no longer ready, or a dependent of an owner that is gone, is put right within:
+ENDPOINT_SECONDS = 3.0
+OWNER_SECONDS = 20.0
+# After so long a pod may be stopped though it is still listed: the master waits no longer.
+DRAIN_SECONDS = 1.9
+
+
+class Invariants:
+    """Hears of every change, in order, at the virtual time at which it happened. Raises Violation."""
+
+    def __init__(self, state: State, now: Callable[[], float]) -> None:
+        self.state = state
+        self.rollouts = Rollouts(state, now, LAG_SECONDS)
+        self.master_up_since: float | None = None
+        self._now = now
+        self._nodes: dict[str, deque[tuple[float, core.Node | None]]] = {}
+        self._sizes: dict[str, deque[tuple[float, int]]] = {}
+        self._bad_endpoints: dict[tuple[str, str], float] = {}
+        self._ownerless: dict[str, float] = {}
+        self._uids_seen: set[str] = set()
+        self._deleted_at: dict[str, float] = {}
+
+    def saw(self, kind: Kind, old: Any | None, new: Any | None) -> None:
+        """One change."""
+        if kind is EVENT:
+            return
+        self._history(kind, old, new)
+        if kind is NODE:
+            self._note_node(old, new)
+        if kind in (REPLICA_SET, REPLICATION_CONTROLLER) and new is not None:
+            self._note_size(new)
+        if kind is POD:
+            if new is not None and is_deleting(new):
+                self._deleted_at.setdefault(new.metadata.uid, self._now())
+            self._binding(old, new)
+            self._runaway(old, new)
+        self.rollouts.saw(kind, old, new)
+
+    # -- histories that only go on -------------------------------------------------------------------
+
+    def _history(self, kind: Kind, old: Any | None, new: Any | None) -> None:
+        if new is None:
+            return
+        uid = new.metadata.uid
+        if not uid:
+            raise Violation(f"{title(new)} has no uid")
+        if old is None:
+            if uid in self._uids_seen:
+                raise Violation(f"{title(new)}: the uid {uid} has been there before")
+            self._uids_seen.add(uid)
+            return
+        if old.metadata.uid != uid:
+            raise Violation(f"{title(new)} became another object without having been deleted")
+        if new.metadata.generation < old.metadata.generation:
+            raise Violation(f"{title(new)}: generation went back")
+        if is_deleting(old) and not is_deleting(new):
+            raise Violation(f"{title(new)}: came back from its deletion")
+        if hasattr(new, "status") and hasattr(new.status, "observedGeneration"):
+            if new.status.observedGeneration < old.status.observedGeneration:
+                raise Violation(f"{title(new)}: observedGeneration went back")
+            if new.status.observedGeneration > new.metadata.generation:
+                raise Violation(f"{title(new)}: observedGeneration is ahead of generation")
+
+    # -- placement -----------------------------------------------------------------------------------
+
+    def _note_node(self, old: core.Node | None, new: core.Node | None) -> None:
+        some = new if new is not None else old
+        assert some is not None
+        history = self._nodes.setdefault(some.metadata.name, deque())
+        history.append((self._now(), new))
+        _forget(history, self._now() - LAG_SECONDS)
+
+    def _binding(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        before = old.spec.nodeName if old is not None else ""
+        if new is None or new.spec.nodeName == before:
+            return
+        if before:
+            raise Violation(f"{title(new)} was bound to {before} and then to {new.spec.nodeName}")
+        name = new.spec.nodeName
+        history = self._nodes.get(name, deque())
+        _forget(history, self._now() - LAG_SECONDS)
+        if not any(node is not None and _lets_in(node, new) for _, node in history):
+            raise Violation(f"{title(new)} was bound to {name}, which has not let it in for {LAG_SECONDS} s")
+        node = self.state.get(NODE, "", name)
+        if node is None:
+            return
+        there = [p for p in self.state.of(POD) if p.spec.nodeName == name and not is_finished(p)]
+        for resource, quantity in node.status.allocatable.items():
+            used = sum(_request(pod, resource) for pod in there)
+            if used > parse_quantity(quantity.string).nanos:
+                raise Violation(f"{title(new)} was bound to {name}, whose {resource} it oversteps")
+
+    # -- numbers -------------------------------------------------------------------------------------
+
+    def _note_size(self, owner: Any) -> None:
+        history = self._sizes.setdefault(owner.metadata.uid, deque())
+        if not history or history[-1][1] != owner.spec.replicas:
+            history.append((self._now(), owner.spec.replicas))
+        _forget(history, self._now() - LAG_SECONDS)
+
+    def _runaway(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        if old is not None or new is None or not (owner := controller_uid(new)):
+            return
+        history = self._sizes.get(owner)
+        if history is None:
+            return
+        _forget(history, self._now() - LAG_SECONDS)
+        most = max(size for _, size in history)
+        active = [p for p in self.state.owned(POD, owner) if is_active(p)]
+        if len(active) > most:
+            raise Violation(f"{title(new)} is one too many: {len(active)} of {most}")
+
+    # -- what may be so for a while only ---------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Looks at what has a time to be put right in. Called often."""
+        now = self._now()
+        up = self.master_up_since
+        self._bad_endpoints = {key: self._bad_endpoints.get(key, now) for key in self._wrongly_ready()}
+        self._ownerless = {uid: self._ownerless.get(uid, now) for uid in self._without_owner()}
+        if up is None:
+            return
+        for (name, uid), since in self._bad_endpoints.items():
+            if now - max(since, up) > ENDPOINT_SECONDS:
+                raise Violation(
+                    f"EndpointSlice {name} lists {uid} as ready, which it has not been since {since:.3f}"
+                )
+        for uid, since in self._ownerless.items():
+            if now - max(since, up) > OWNER_SECONDS:
+                obj = self.state.by_uid(uid)
+                raise Violation(f"{title(obj)} is there, its owner has been gone since {since:.3f}")
+
+    def _wrongly_ready(self) -> list[tuple[str, str]]:
+        wrong = []
+        for found in self.state.of(ENDPOINT_SLICE):
+            for endpoint in found.endpoints:
+                if not endpoint.conditions.ready:
+                    continue
+                pod = self.state.by_uid(endpoint.targetRef.uid)
+                if pod is None or is_deleting(pod) or not is_ready(pod):
+                    wrong.append((found.metadata.name, endpoint.targetRef.uid))
+        return wrong
+
+    def _without_owner(self) -> list[str]:
+        return [
+            obj.metadata.uid
+            for kind in (POD, REPLICA_SET, ENDPOINT_SLICE)
+            for obj in self.state.of(kind)
+            if not is_deleting(obj)
+            and obj.metadata.ownerReferences
+            and all(self.state.by_uid(o.uid) is None for o in obj.metadata.ownerReferences)
+        ]
+
+    def told_to_stop(self, pod: core.Pod, connected: bool) -> None:
+        """SIGTERM goes to a pod that is being deleted."""
+        since = self._deleted_at.get(pod.metadata.uid)
+        if not connected or since is None or self._now() - since >= DRAIN_SECONDS:
+            return
+        for found in self.state.of(ENDPOINT_SLICE):
+            for endpoint in found.endpoints:
+                if endpoint.targetRef.uid == pod.metadata.uid and endpoint.conditions.ready:
+                    raise Violation(f"{title(pod)} is told to stop while {title(found)} lists it as ready")
+
+    def is_deployed(self, pod: core.Pod) -> bool:
+        """Whether a Deployment stands behind a pod."""
+        owner = self.state.by_uid(controller_uid(pod))
+        above = self.state.by_uid(controller_uid(owner)) if owner is not None else None
+        return isinstance(above, DEPLOYMENT.message)
+
+
+def _forget(history: deque[tuple[float, Any]], before: float) -> None:
+    """Keeps the newest entry that was in force at `before`, and all later ones."""
+    while len(history) > 1 and history[1][0] <= before:
+        history.popleft()
+
+
+def _lets_in(node: core.Node, pod: core.Pod) -> bool:
+    if any(node.metadata.labels.get(key) != value for key, value in pod.spec.nodeSelector.items()):
+        return False
+    taints = [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")]
+    if node.spec.unschedulable and not any(t.key == "node.kubernetes.io/unschedulable" for t in taints):
+        taints.append(core.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule"))
+    return all(any(_tolerates(said, taint) for said in pod.spec.tolerations) for taint in taints)
+
+
+def _tolerates(said: core.Toleration, taint: core.Taint) -> bool:
+    if said.effect and said.effect != taint.effect:
+        return False
+    if said.key and said.key != taint.key:
+        return False
+    return said.operator == "Exists" or (bool(said.key) and said.value == taint.value)
+
+
+def _request(pod: core.Pod, resource: str) -> int:
+    if resource == "pods":
+        return int(parse_quantity("1").nanos)
+    total = 0
+    for container in pod.spec.containers:
+        if resource in container.resources.requests:
+            total += parse_quantity(container.resources.requests[resource].string).nanos
+    return total

@@ -1,0 +1,394 @@
+"""A machine with an agent: the real session and the real pod state machine over pretended processes.
+
+What its containers do is said by annotations of the pod (see Behaviour), and by chance.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents import pod_words as words
+from agents.environment import HostPort
+from agents.pods import PodMachine
+from agents.session import Session
+from agents.status import StatusFacts, status_of
+from orchestra.pb import agent_v1_pb2 as wire
+from orchestra.pb import core
+from tests.simulation.loop import VirtualClock
+from tests.simulation.network import Network
+from tests.simulation.trace import Trace
+
+BACKOFF = words.BackoffPlan(500_000_000, 8_000_000_000, 20_000_000_000)
+RESTART_SECONDS = 60
+_ORPHAN_GRACE_NS = words.NS
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a container of a pod does. Annotations: sim/ready-ms (never if negative), sim/crash-ms (ends by
+    itself after so long, 0: never), sim/exit (with that code), sim/deaf (needs SIGKILL).
+    """
+
+    ready_ms: int = 0
+    crash_ms: int = 0
+    exit: int = 1
+    deaf: bool = False
+
+    @classmethod
+    def of(cls, pod: core.Pod) -> "Behaviour":
+        said = pod.metadata.annotations
+        return cls(
+            int(said.get("sim/ready-ms", "0")),
+            int(said.get("sim/crash-ms", "0")),
+            int(said.get("sim/exit", "1")),
+            said.get("sim/deaf", "") == "true",
+        )
+
+
+class ModelPod:
+    """One pod here: does what its machine says, with the delays of a real machine."""
+
+    def __init__(self, node: "Node", pod: core.Pod, machine: PodMachine) -> None:
+        self.node = node
+        self.pod = pod
+        self.machine = machine
+        self.finished = False
+        self.behaviour = Behaviour.of(pod)
+        self.running: set[tuple[str, int]] = set()
+        self._status = core.PodStatus()
+        self._status.CopyFrom(pod.status)
+        self._timers: dict[object, asyncio.TimerHandle] = {}
+        self._probes: dict[str, asyncio.TimerHandle] = {}
+        self._ports = {
+            container.name: [
+                HostPort(p.name, p.containerPort, p.hostPort or node.free_port(), p.protocol or "TCP")
+                for p in container.ports
+            ]
+            for container in pod.spec.containers
+        }
+
+    def now(self) -> words.Moment:
+        clock = self.node.clock
+        return words.Moment(clock.wall_ns(), clock.monotonic_ns())
+
+    def step(self, event: words.Event) -> None:
+        """Tells the machine."""
+        if not self.finished and self.node.up:
+            self.do(self.machine.step(event, self.now()))
+
+    def do(self, instructions: list[words.Instruction]) -> None:
+        for instruction in instructions:
+            self._do(instruction)
+
+    def _later(self, most_ms: float, event: words.Event) -> None:
+        seconds = self.node.work_seconds(most_ms)
+        asyncio.get_running_loop().call_later(seconds, self.step, event)
+
+    def _do(self, said: words.Instruction) -> None:
+        loop = asyncio.get_running_loop()
+        match said:
+            case words.Report():
+                self.node.report(self.report())
+            case words.OpenSandbox():
+                failed = self.node.rng.random() < self.node.failures
+                event = words.SandboxFailed("no room") if failed else words.SandboxOpened()
+                self._later(10.0, event)
+            case words.CloseSandbox():
+                self._stop_timers()
+                self._later(5.0, words.SandboxClosed())
+            case words.Start():
+                if self.node.rng.random() < self.node.failures:
+                    self._later(
+                        10.0, words.StartFailed(said.container, said.run, "StartError", "no such file")
+                    )
+                else:
+                    loop.call_later(self.node.work_seconds(20.0), self._started, said)
+            case words.Signal():
+                if self.machine.deleted:
+                    self.node.told_to_stop(self)
+                if self.behaviour.deaf:
+                    return
+                loop.call_later(self.node.work_seconds(30.0), self.exit, said.container, said.run, 143, 15)
+            case words.Kill():
+                loop.call_later(self.node.work_seconds(2.0), self.exit, said.container, said.run, 137, 9)
+            case words.StartProbes():
+                self._probe(said)
+            case words.StopProbes():
+                probe = self._probes.pop(said.container, None)
+                if probe is not None:
+                    probe.cancel()
+            case words.SetTimer():
+                key = (said.timer, said.container)
+                if (old := self._timers.pop(key, None)) is not None:
+                    old.cancel()
+                fired = words.TimerFired(said.timer, said.container, said.run)
+                self._timers[key] = loop.call_later(said.after_ns / words.NS, self.step, fired)
+            case words.RecordEvent():
+                self.node.record(self.pod, said)
+            case words.Finished():
+                self.finished = True
+                self.node.report(self.report())
+                self.node.forget(self)
+
+    def _started(self, said: words.Start) -> None:
+        if not self.node.up or self.finished:
+            return
+        self.node.began(self, said.container, said.run)
+        self.running.add((said.container, said.run))
+        self.step(words.Started(said.container, said.run, self.node.clock.wall_ns()))
+        if self.behaviour.crash_ms:
+            seconds = self.behaviour.crash_ms * (0.5 + self.node.rng.random()) / 1000
+            code = self.behaviour.exit
+            asyncio.get_running_loop().call_later(seconds, self.exit, said.container, said.run, code, 0)
+
+    def exit(self, container: str, run: int, code: int, signal: int) -> None:
+        """The process ends, if it is still there."""
+        if (container, run) in self.running and self.node.up:
+            self.running.discard((container, run))
+            self.step(words.Exited(container, run, code, signal, self.node.clock.wall_ns()))
+
+    def _probe(self, said: words.StartProbes) -> None:
+        if self.behaviour.ready_ms < 0:
+            return
+        result = words.ProbeResult(said.container, said.run, words.Probe.READINESS, True)
+        seconds = self.behaviour.ready_ms * (0.5 + self.node.rng.random()) / 1000
+        handle = asyncio.get_running_loop().call_later(seconds, self.step, result)
+        self._probes[said.container] = handle
+
+    def flap(self) -> None:
+        """Readiness is lost, and comes back after a while."""
+        for state in self.machine.mains:
+            if words.Probe.READINESS in state.plan.probes and state.ready:
+                name, run, kind = state.plan.name, state.run, words.Probe.READINESS
+                for _ in range(state.plan.probes[kind].failure_threshold):
+                    self.step(words.ProbeResult(name, run, kind, False, "no answer"))
+                self._probe(words.StartProbes(name, run, True))
+
+    def _stop_timers(self) -> None:
+        for handle in (*self._timers.values(), *self._probes.values()):
+            handle.cancel()
+        self._timers.clear()
+        self._probes.clear()
+
+    def vanish(self) -> None:
+        """The machine has lost its power."""
+        self._stop_timers()
+        self.running.clear()
+        self.finished = True
+
+    def report(self) -> wire.PodReport:
+        """Its state now."""
+        facts = StatusFacts(self.node.address, self._ports)
+        self._status = status_of(self.machine, self.pod, facts, self._status, self.node.clock.wall_ns())
+        meta = self.pod.metadata
+        return wire.PodReport(
+            namespace=meta.namespace,
+            name=meta.name,
+            uid=meta.uid,
+            status=self._status,
+            finished=self.finished,
+        )
+
+
+class Node:
+    """One machine. up: it has power. Its agent process comes and goes; its containers outlive the agent."""
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        network: Network,
+        clock: VirtualClock,
+        rng: random.Random,
+        trace: Trace,
+        capacity: Mapping[str, str],
+    ) -> None:
+        self.name = name
+        self.address = f"127.77.0.{10 + number}"
+        self.clock = clock
+        self.rng = rng
+        self.pods: dict[str, ModelPod] = {}
+        self.up = True
+        self.slow = 1.0
+        self.failures = 0.0
+        self.capacity = capacity
+        # Who is told of what happens here.
+        self.began: Callable[[ModelPod, str, int], None] = lambda pod, container, run: None
+        self.told_to_stop: Callable[[ModelPod], None] = lambda pod: None
+        self._network = network
+        self._trace = trace
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._instance = ""
+        self._picture: set[str] | None = None
+        self._ports = 20_000
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    @property
+    def agent_runs(self) -> bool:
+        return self._task is not None
+
+    def start_agent(self) -> None:
+        """A new agent process; it takes over what runs here."""
+        assert self._task is None
+        self.up = True
+        self._instance = f"{self.rng.getrandbits(64):016x}"
+        session = Session([self.name], self, rng=self.rng, dial=self._network.dial)
+        self._session = session
+        self._task = asyncio.get_running_loop().create_task(session.run(), name=f"agent/{self.name}")
+
+    async def stop_agent(self) -> None:
+        """An orderly end of the agent that says it will be back; the pods go on running."""
+        if self._session is not None:
+            await self._session.say_goodbye(restarting_s=RESTART_SECONDS)
+        await self.kill_agent()
+
+    async def kill_agent(self) -> None:
+        """SIGKILL to the agent alone: its stream breaks, the pods go on running."""
+        task, self._task, self._session = self._task, None, None
+        if task is not None:
+            for link in self._network.links(self.name):
+                link.cut()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def lose_power(self, *, silently: bool) -> None:
+        """Everything here is gone. silently: nobody is told; otherwise the kernel closes the streams."""
+        self.up = False
+        for pod in list(self.pods.values()):
+            pod.vanish()
+        self.pods.clear()
+        task, self._task, self._session = self._task, None, None
+        if task is None:
+            return
+        for link in self._network.links(self.name):
+            if silently:
+                link.silence()
+            else:
+                link.cut()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def work_seconds(self, most_ms: float) -> float:
+        """How long something takes here now."""
+        return (0.2 + self.rng.random() ** 2) * most_ms * self.slow / 1000
+
+    def free_port(self) -> int:
+        self._ports = 20_000 + (self._ports - 20_000 + 1) % 10_000
+        return self._ports
+
+    # -- what the session asks -------------------------------------------------------------------------
+
+    def register(self) -> wire.Register:
+        self._picture = set()
+        said = wire.Register(
+            name=self.name,
+            instance=self._instance,
+            labels={"zone": f"z{len(self.name) % 2}"},
+            pods=[pod.report() for pod in self.pods.values()],
+        )
+        said.addresses.add(type="InternalIP", address=self.address)
+        for name in sorted(self.capacity):
+            said.capacity[name].string = self.capacity[name]
+            said.allocatable[name].string = self.capacity[name]
+        said.node_info.architecture = "amd64"
+        said.node_info.operatingSystem = "linux"
+        return said
+
+    def heartbeat(self) -> wire.Heartbeat:
+        return wire.Heartbeat(cpu_millis=100, pods=len(self.pods))
+
+    async def orders(self, orders: wire.Orders) -> None:
+        routes = orders.synced
+        for order in orders.orders:
+            if order.object.WhichOneof("object") == "pod":
+                self._pod_order(order.object.pod, order.removed)
+            else:
+                routes = True
+        if orders.synced and self._picture is not None:
+            wanted, self._picture = self._picture, None
+            for uid in [uid for uid in self.pods if uid not in wanted]:
+                pod = self.pods[uid]
+                pod.step(words.Delete(pod.machine.plan.grace_ns, undrained=True))
+        if routes:
+            await asyncio.sleep(self.work_seconds(2.0))
+
+    def _pod_order(self, pod: core.Pod, removed: bool) -> None:
+        uid = pod.metadata.uid
+        known = self.pods.get(uid)
+        if removed:
+            if known is not None:
+                known.step(words.Delete(_ORPHAN_GRACE_NS, undrained=True))
+            return
+        if self._picture is not None:
+            self._picture.add(uid)
+        if known is not None:
+            self._changed(known, pod)
+        elif pod.metadata.HasField("deletionTimestamp"):
+            meta = pod.metadata
+            self.report(
+                wire.PodReport(
+                    namespace=meta.namespace, name=meta.name, uid=uid, status=pod.status, finished=True
+                )
+            )
+        elif pod.status.phase not in ("Succeeded", "Failed"):
+            self._begin(pod)
+
+    def _changed(self, known: ModelPod, pod: core.Pod) -> None:
+        old, known.pod = known.pod, pod
+        if pod.metadata.HasField("deletionTimestamp"):
+            grace_ns = pod.metadata.deletionGracePeriodSeconds * words.NS
+            known.step(words.Delete(grace_ns, not self.connected))
+        elif pod.metadata.generation != old.metadata.generation:
+            self.report(known.report())
+
+    def _begin(self, pod: core.Pod) -> None:
+        machine = PodMachine(words.plan_of(pod, BACKOFF))
+        seen = {s.name: s for s in pod.status.containerStatuses if s.containerID}
+        now = self.clock.wall_ns()
+        if seen:
+            # It ran here before the machine lost its power: what the real agent makes of that.
+            machine.begun_ns = now
+            for c in machine.mains:
+                status = seen.get(c.plan.name)
+                if status is None:
+                    continue
+                c.run = status.restartCount + 1
+                c.started_ns = now
+                c.current = words.Termination(137, 9, "ContainerStatusUnknown", "", now, now, c.run)
+        made = self.pods[pod.metadata.uid] = ModelPod(self, pod, machine)
+        made.do(machine.begin(made.now()))
+
+    def drained(self, uid: str) -> None:
+        pod = self.pods.get(uid)
+        if pod is not None:
+            pod.step(words.TimerFired(words.Timer.DRAIN))
+
+    def open_log(self, order: wire.OpenLog, stub: Any) -> None:
+        """Nobody asks for logs here."""
+
+    # -- what pods say ---------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._session is not None and self._session.connected
+
+    def report(self, report: wire.PodReport) -> None:
+        if self._session is not None:
+            self._session.report(report)
+
+    def record(self, pod: core.Pod, said: words.RecordEvent) -> None:
+        if self._session is None:
+            return
+        event = core.Event(type=said.type, reason=said.reason, message=said.message)
+        event.involvedObject.kind, event.involvedObject.apiVersion = "Pod", "v1"
+        event.involvedObject.name = pod.metadata.name
+        event.involvedObject.namespace = pod.metadata.namespace
+        event.involvedObject.uid = pod.metadata.uid
+        self._session.record(event)
+
+    def forget(self, pod: ModelPod) -> None:
+        self.pods.pop(pod.pod.metadata.uid, None)
