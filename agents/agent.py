@@ -21,6 +21,7 @@ from agents.runtime.contract import Exit, Recovered, RuntimeLost
 from agents.runtime.local import Local, clear_leftovers
 from agents.session import Session
 from agents.settings import AgentSettings
+from agents.volumes import PodDirectory, remove_others
 from agents.worker import Changed, PodWorker, Surroundings
 from orchestra.aio.backoff import Backoff
 from orchestra.aio.mailbox import MailboxClosed
@@ -270,6 +271,7 @@ class Agent:
                 log.info("stopping a pod that is not wanted here", pod=self._workers[uid].title)
                 worker = self._workers[uid]
                 await self._tell(worker, words.Delete(worker.machine.plan.grace_ns, undrained=True))
+            await asyncio.to_thread(remove_others, self._settings.data_dir, set(self._workers))
         if routes:
             await self._proxy.settle()
 
@@ -285,6 +287,7 @@ class Agent:
         if worker is not None:
             await self._tell(worker, Changed(pod))
         elif pod.metadata.HasField("deletionTimestamp"):
+            await asyncio.to_thread(PodDirectory.of(self._settings.data_dir, pod).remove)
             # Nothing of it is here, perhaps because the word of its end was lost with an earlier session.
             meta = pod.metadata
             self._session.report(
@@ -292,7 +295,7 @@ class Agent:
                     namespace=meta.namespace, name=meta.name, uid=uid, status=pod.status, finished=True
                 )
             )
-        elif pod.status.phase not in ("Succeeded", "Failed") and not self._stopping:
+        elif not self._stopping:
             machine = checkpoint.from_status(pod, self._around.backoff, self._clock.wall_ns())
             self._employ(PodWorker(pod, self._around, machine=machine))
 

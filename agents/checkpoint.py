@@ -13,6 +13,7 @@ from agents.environment import HostPort
 from agents.pod_state import ContainerState, Phase, Stage
 from agents.pod_words import BackoffPlan, Termination, plan_of
 from agents.pods import PodMachine
+from orchestra.objects.times import ns_of
 from orchestra.pb import core
 
 _VERSION = 1
@@ -104,22 +105,35 @@ def _load_container(c: ContainerState, data: dict[str, Any], newest_run: int) ->
 
 
 def from_status(pod: core.Pod, backoff: BackoffPlan, now_ns: int) -> PodMachine | None:
-    """A machine for a pod that ran before and of which nothing is left here; None for a new pod.
+    """A machine for a pod that ran before and of which no process is left here; None for a new pod.
 
-    Its containers count as killed: those that may be restarted go on counting from the status, those that
-    may not have ended.
+    Of one that had ended, everything is known. The containers of one that ran count as killed: those that
+    may be restarted go on counting from the status, those that may not have ended.
     """
-    seen = {status.name: status for status in pod.status.containerStatuses if status.containerID}
-    if not seen:
+    everyone = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    seen = {status.name: status for status in everyone if status.containerID}
+    over = pod.status.phase in ("Succeeded", "Failed")
+    if not seen and not over:
         return None
     machine = PodMachine(plan_of(pod, backoff))
     machine.begun_ns = now_ns
-    for c in machine.mains:
+    if over:
+        machine.stage = Stage.CLOSED
+        machine.failed = (pod.status.reason, pod.status.message) if pod.status.reason else None
+    for c in machine.containers if over else machine.mains:
+        if over or c.plan.policy == "Never":
+            c.phase = Phase.DONE if c.plan.name in seen or over else c.phase
         if c.plan.name not in seen:
             continue
-        c.run = seen[c.plan.name].restartCount + 1
+        status = seen[c.plan.name]
+        c.run = status.restartCount + 1
         c.started_ns = now_ns
         c.current = Termination(137, 9, "ContainerStatusUnknown", UNKNOWN, now_ns, now_ns, c.run)
-        if c.plan.policy == "Never":
-            c.phase = Phase.DONE
+        if over and status.state.HasField("terminated"):
+            c.current = _read_termination(status.state.terminated, c.run)
     return machine
+
+
+def _read_termination(said: core.ContainerStateTerminated, run: int) -> Termination:
+    started, finished = ns_of(said.startedAt), ns_of(said.finishedAt)
+    return Termination(said.exitCode, said.signal, said.reason, said.message, started, finished, run)

@@ -86,6 +86,14 @@ class PodDirectory:
             os.rmdir(self.path)
 
 
+def remove_others(data_dir: Path, uids: set[str]) -> None:
+    """Removes what is left of pods that are not among these, from times when nobody could."""
+    pods = data_dir / "pods"
+    for found in list(pods.iterdir()) if pods.is_dir() else []:
+        if found.name.rpartition("_")[2] not in uids:
+            PodDirectory(found).remove()
+
+
 def memory_volumes(pod: core.Pod, place: PodDirectory) -> tuple[tuple[str, int], ...]:
     """(directory, bytes or 0) of every emptyDir that is to be in memory."""
     found = []

@@ -15,6 +15,7 @@ import pytest
 from agents.agent import Agent, AgentSettings, run_agent, stop_leftovers
 from agents.runtime.local import clear_leftovers
 from agents.simulated import run_simulated
+from orchestra.base.errors import NotFound
 from orchestra.pb import core, discovery, meta
 from tests.integration.api_master import Master, serving
 
@@ -107,12 +108,13 @@ async def seen(master: Master, name: str, holds: Callable[[core.Pod], bool]) -> 
     raise AssertionError
 
 
-async def gone(master: Master, name: str) -> None:
-    """Returns when there is no such pod."""
-    async with asyncio.timeout(SECONDS), master.client.watch("pods", "default") as watch:
-        async for event in watch:
-            if event.type == "DELETED" and event.obj.metadata.name == name:
-                return
+async def deleted(master: Master, name: str) -> None:
+    """Deletes the pod and returns when there is no such pod any more."""
+    await master.client.delete("pods", "default", name)
+    async with asyncio.timeout(SECONDS):
+        with contextlib.suppress(NotFound):
+            while await master.client.get("pods", "default", name):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 async def first_bytes(master: Master, name: str, count: int) -> bytes:
@@ -169,9 +171,7 @@ async def test_a_server_becomes_ready_answers_on_its_node_port_and_leaves_nothin
         assert "200 OK" in await get(node_port)
 
         assert b'"GET / HTTP/1.' in b"".join([c async for c in master.client.logs("default", "web")])
-        leaving = asyncio.create_task(gone(master, "web"))
-        await master.client.delete("pods", "default", "web")
-        await leaving
+        await deleted(master, "web")
 
 
 def agent_port(agent: Agent) -> int:
@@ -259,6 +259,22 @@ async def test_an_agent_killed_and_started_again_takes_its_pods_over(master: Mas
         assert b"".join([c async for c in master.client.logs("default", "stays")]) == before
 
 
+async def test_a_pod_that_has_ended_keeps_its_log_over_a_restart_and_goes_wholly(
+    master: Master, tmp_path: Path
+) -> None:
+    given = settings(master, tmp_path, stop_pods_on_exit=False)
+    async with running(given):
+        await master.client.create(pod("done", ["sh", "-c", "echo bye; exit 4"], "Never"))
+        before = await seen(master, "done", lambda p: p.status.phase == "Failed")
+    (given.data_dir / "pods" / "default_stale_uid-of-nobody" / "logs").mkdir(parents=True)
+    async with running(replace(given, stop_pods_on_exit=True)) as agent:
+        await until(lambda: len(list((given.data_dir / "pods").iterdir())) == 1 and bool(agent.pods()))
+        assert b"".join([c async for c in master.client.logs("default", "done")]) == b"bye\n"
+        again = await seen(master, "done", lambda p: p.status.phase == "Failed")
+        assert main_of(again).state.terminated == main_of(before).state.terminated
+        await deleted(master, "done")
+
+
 async def test_when_the_spawner_dies_its_pods_are_started_again(master: Master, tmp_path: Path) -> None:
     given, stop = settings(master, tmp_path), asyncio.Event()
     task = asyncio.create_task(run_agent(given, stop))
@@ -327,8 +343,6 @@ async def test_model_agents_run_and_finish_pods(master: Master) -> None:
     wanted.spec.containers[0].readinessProbe.handler.tcpSocket.port.CopyFrom(meta.IntOrString(intVal=80))
     await master.client.create(wanted)
     await seen(master, "model", is_ready)
-    leaving = asyncio.create_task(gone(master, "model"))
-    await master.client.delete("pods", "default", "model")
-    await leaving
+    await deleted(master, "model")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
