@@ -319,6 +319,18 @@ async def test_closing_a_sandbox_leaves_nothing(machine: Machine) -> None:
     await machine.runtime.close_sandbox("p")
 
 
+async def test_a_sandbox_closed_while_its_containers_start_leaves_nothing(machine: Machine) -> None:
+    for number in range(10):
+        name = f"p{number}"
+        await machine.pod(name)
+        starting = asyncio.create_task(machine.start(name, SLEEP))
+        await asyncio.sleep(0)
+        await machine.runtime.close_sandbox(name)
+        (result,) = await asyncio.gather(starting, return_exceptions=True)
+        # It may have run for a moment or not at all; now it does not.
+        assert isinstance(result, RuntimeFailure) or not _lives(result)  # type: ignore[arg-type]
+
+
 async def test_an_agent_that_comes_back_finds_what_runs_and_what_ended(tmp_path: Path) -> None:
     first = await Local.open(tmp_path, "auto")
     await first.recover()

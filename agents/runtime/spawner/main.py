@@ -174,8 +174,10 @@ class Spawner:
                 self._kill_tree(process)
 
     def _kill_tree(self, process: Process) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if process.wait_status is None:
+        if process.wait_status is None:
+            # By its pid too, which is ours until it is reaped: it may not have a group or a tag yet.
+            os.kill(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
         for pid in tree.members(process.tag):
             tree.kill(pid, process.tag)
