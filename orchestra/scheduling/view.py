@@ -18,6 +18,8 @@ from orchestra.pb import core
 DEFAULT_CPU_MILLIS = 100
 DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
 PODS_ALLOWED = 110
+# A hostPort that names no address is one of all addresses.
+ANY_ADDRESS = "0.0.0.0"
 
 K = TypeVar("K")
 
@@ -58,6 +60,7 @@ class PodShape:
     nodes for one of them holds for the next.
 
     requests: (resource, amount), cpu in millicores, everything else in units.
+    host_ports: (protocol, address, port).
     weighed_*: the requests with a default for pods that ask for nothing; for comparing nodes only.
     """
 
@@ -90,7 +93,7 @@ def shape_of(pod: core.Pod) -> PodShape:
             Toleration(t.key, t.operator == "Exists", t.value, t.effect) for t in pod.spec.tolerations
         ),
         host_ports=tuple(
-            (port.protocol or "TCP", port.hostIP, port.hostPort)
+            (port.protocol or "TCP", port.hostIP or ANY_ADDRESS, port.hostPort)
             for container in pod.spec.containers
             for port in container.ports
             if port.hostPort

@@ -258,7 +258,8 @@ class Place:
         return said.decode()
 
     async def log_until(self, name: str, wanted: str, container: str = "") -> str:
-        """Follows a container's output until it says something."""
+        """Follows a container's output, from its start, until it says something."""
+        await self.until(POD, name, lambda pod: pod.status.phase != "Pending")
         said = ""
         try:
             async with asyncio.timeout(SECONDS):

@@ -123,6 +123,33 @@ def test_host_ports_are_not_shared() -> None:
     assert cycle.choose(shape).node == taken[0]
 
 
+@pytest.mark.parametrize(
+    ("held", "wanted", "fits"),
+    [
+        (("0.0.0.0", "TCP", 80), ("127.0.0.1", "TCP", 80), False),
+        (("127.0.0.1", "TCP", 80), ("", "TCP", 80), False),
+        (("127.0.0.1", "TCP", 80), ("127.0.0.1", "TCP", 80), False),
+        (("127.0.0.1", "TCP", 80), ("127.0.0.2", "TCP", 80), True),
+        (("0.0.0.0", "TCP", 80), ("0.0.0.0", "UDP", 80), True),
+        (("0.0.0.0", "TCP", 80), ("0.0.0.0", "TCP", 81), True),
+    ],
+)
+def test_a_host_port_of_all_addresses_is_one_of_each(
+    held: tuple[str, str, int], wanted: tuple[str, str, int], fits: bool
+) -> None:
+    view, cycle = cluster(node("a"))
+    for uid, (address, protocol, port) in enumerate((held, wanted)):
+        insisting = pod()
+        insisting.spec.containers[0].ports.add(
+            containerPort=8080, hostPort=port, hostIP=address, protocol=protocol
+        )
+        shape = shape_of(insisting)
+        if uid == 0:
+            view.place("held", "a", shape)
+        else:
+            assert (cycle.choose(shape).node == "a") is fits
+
+
 def test_pods_of_one_owner_are_spread() -> None:
     view, cycle = cluster(*(node(name) for name in "abc"))
     shape = shape_of(pod(owner="rs"))
