@@ -26,6 +26,7 @@ from agents.volumes import PodDirectory, VolumeFailure, memory_volumes
 from orchestra.aio.actor import Actor
 from orchestra.base.clock import Clock
 from orchestra.base.log import get_logger
+from orchestra.objects.readiness import is_doubted
 from orchestra.pb import agent_v1_pb2 as wire
 from orchestra.pb import core
 
@@ -211,7 +212,8 @@ class PodWorker(Actor[Message]):
         deadline_s = pod.spec.activeDeadlineSeconds
         if deadline_s != old.spec.activeDeadlineSeconds:
             self._do_all(self.machine.step(words.DeadlineSet(deadline_s * words.NS), self._now()))
-        if pod.metadata.generation != old.metadata.generation or gates_of(pod) != gates_of(old):
+        changed = pod.metadata.generation != old.metadata.generation or gates_of(pod) != gates_of(old)
+        if changed or is_doubted(pod):
             self._report()
 
     # -- doing ---------------------------------------------------------------------------------------

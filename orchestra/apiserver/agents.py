@@ -193,6 +193,7 @@ class AgentHub(agent_grpc.AgentsServicer):
 
     async def _flush(self, session: AgentSession) -> None:
         """An agent that said its last words and closed: they are still to be written."""
+        self._writers[session.node].begin()
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._writers[session.node].flushed()
@@ -251,6 +252,7 @@ class AgentHub(agent_grpc.AgentsServicer):
             session.in_force = True
             now_ns = self._objects.clock.monotonic_ns()
             self._liveness.connected(session.node, session.instance, now_ns)
+            self._writers[session.node].begin()
         self._tell_drained(self._drains.applied(session.node, version))
 
     def _is_own(self, node: str) -> Callable[[str, str], bool]:

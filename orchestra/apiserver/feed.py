@@ -9,6 +9,7 @@ from typing import Final
 from orchestra.apiserver.drains import Drains
 from orchestra.apiserver.sessions import AgentSession, order
 from orchestra.objects.kinds import ENDPOINT_SLICE, POD, SERVICE, ApiObject, kind_of
+from orchestra.objects.readiness import is_doubted
 from orchestra.store.informer import BY_NODE, Informers
 
 _NODE_PORT_TYPES: Final = ("NodePort", "LoadBalancer")
@@ -121,7 +122,10 @@ def _key(obj: ApiObject) -> Hashable:
 
 
 def _concerns_agent(old: ApiObject, new: ApiObject) -> bool:
-    """Whether more has changed than the status, which the agent itself has said."""
+    """Whether more has changed than the status, which the agent itself has said.
+
+    What the master doubts it is to say again: the doubt may have been written after its last word.
+    """
     before, after = old.metadata, new.metadata
     return bool(
         before.uid != after.uid
@@ -130,4 +134,5 @@ def _concerns_agent(old: ApiObject, new: ApiObject) -> bool:
         or before.labels != after.labels
         or before.annotations != after.annotations
         or old.spec != new.spec
+        or (is_doubted(new) and not is_doubted(old))
     )

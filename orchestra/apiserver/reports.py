@@ -52,6 +52,7 @@ class StatusWriter:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._begun = asyncio.Event()
         self.finished: set[str] = set()
 
     def take(self, reports: Iterable[agent.PodReport]) -> None:
@@ -68,8 +69,14 @@ class StatusWriter:
         """Returns when everything taken so far is written (run() must be under way)."""
         await self._idle.wait()
 
+    def begin(self) -> None:
+        """Lets run() write. Not before the node counts as alive: until then the node controller takes
+        readiness away again, and its word would be the last."""
+        self._begun.set()
+
     async def run(self) -> None:
-        """Writes until cancelled."""
+        """Writes until cancelled, from begin() on."""
+        await self._begun.wait()
         backoff = Backoff(50, 2000, rng=self._objects.rng)
         while True:
             await self._wake.wait()

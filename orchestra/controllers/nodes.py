@@ -15,6 +15,7 @@ from orchestra.controllers.plans.nodes import Disruption, Eviction, NodeObserved
 from orchestra.controllers.runner import DONE, Outcome, OwnWrites, all_of, unless_gone, until
 from orchestra.controllers.settings import ControllerSettings
 from orchestra.objects.kinds import NODE, POD, ApiObject
+from orchestra.objects.readiness import NODE_NOT_READY
 from orchestra.objects.times import time_from_ns
 from orchestra.pb import core, meta
 from orchestra.store.events import Recorder
@@ -228,8 +229,11 @@ class NodesReconciler:
             ready = podq.condition(live, "Ready")
             if ready is None or ready.status != "True":
                 return False
+            if self._session(key, self._clock.monotonic_ns())[0] is not Session.LOST:
+                # It is back, and has its own word to say about its pods.
+                return False
             ready.status = "False"
-            ready.reason = "NodeNotReady"
+            ready.reason = NODE_NOT_READY
             ready.message = f"node {key} is not ready"
             ready.lastTransitionTime.CopyFrom(time_from_ns(self._clock.wall_ns()))
             return True

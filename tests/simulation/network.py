@@ -23,7 +23,7 @@ T = TypeVar("T")
 SILENCE_SECONDS = 3.0
 
 
-class HalfClosed(Exception):  # noqa: N818 - not an error
+class HalfClosed(Exception):
     """The other side says no more."""
 
 

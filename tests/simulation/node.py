@@ -14,6 +14,7 @@ from agents.environment import HostPort
 from agents.pods import PodMachine
 from agents.session import Session
 from agents.status import StatusFacts, status_of
+from orchestra.objects.readiness import is_doubted
 from orchestra.pb import agent_v1_pb2 as wire
 from orchestra.pb import core
 from tests.simulation.loop import VirtualClock
@@ -342,7 +343,7 @@ class Node:
         if pod.metadata.HasField("deletionTimestamp"):
             grace_ns = pod.metadata.deletionGracePeriodSeconds * words.NS
             known.step(words.Delete(grace_ns, not self.connected))
-        elif pod.metadata.generation != old.metadata.generation:
+        elif pod.metadata.generation != old.metadata.generation or is_doubted(pod):
             self.report(known.report())
 
     def _begin(self, pod: core.Pod) -> None:

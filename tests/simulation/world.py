@@ -221,8 +221,10 @@ def describe(obj: Any | None) -> str:
         words.append("deleting")
     spec, status = getattr(obj, "spec", None), getattr(obj, "status", None)
     if spec is not None and hasattr(spec, "nodeName"):
-        ready = any(c.type == "Ready" and c.status == "True" for c in status.conditions)
-        words += [spec.nodeName or "unbound", status.phase, "ready" if ready else "unready"]
+        condition = next((c for c in status.conditions if c.type == "Ready"), None)
+        words += [spec.nodeName or "unbound", status.phase]
+        if condition is not None:
+            words.append("ready" if condition.status == "True" else f"unready ({condition.reason})")
     elif status is not None and hasattr(status, "readyReplicas"):
         words.append(f"wants {spec.replicas} has {status.replicas} ready {status.readyReplicas}")
         words.append(
