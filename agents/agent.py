@@ -235,8 +235,8 @@ class Agent:
             pods=len(self._workers),
         )
 
-    async def orders(self, orders: wire.Orders) -> None:
-        """Takes orders; routes are in force when this returns."""
+    async def orders(self, orders: wire.Orders) -> asyncio.Task[None] | None:
+        """Takes orders; routes are in force when this returns (see NodePortProxy.settle)."""
         routes = False
         for order in orders.orders:
             match order.object.WhichOneof("object"):
@@ -272,8 +272,7 @@ class Agent:
                 worker = self._workers[uid]
                 await self._tell(worker, words.Delete(worker.machine.plan.grace_ns, undrained=True))
             await asyncio.to_thread(remove_others, self._settings.data_dir, set(self._workers))
-        if routes:
-            await self._proxy.settle()
+        return await self._proxy.settle() if routes else None
 
     async def _pod_order(self, pod: core.Pod, removed: bool) -> None:
         uid = pod.metadata.uid

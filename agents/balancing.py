@@ -5,7 +5,8 @@ Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing"
 
 import asyncio
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 
 from agents.routes import Address, RoutePlan
 
@@ -25,6 +26,9 @@ class Route:
         self._remembered: OrderedDict[str, tuple[Address, float]] = OrderedDict()
         self._changed: asyncio.Future[None] | None = None
         self.waiting = 0
+        # Connections of which the endpoint has not sent a byte yet: it may not even have accepted them.
+        self._unanswered: Counter[Address] = Counter()
+        self._answers: dict[Address, asyncio.Future[None]] = {}
 
     def change(self, plan: RoutePlan) -> None:
         """In force for every connection that is accepted, or still waits, from now on."""
@@ -78,11 +82,29 @@ class Route:
         return True
 
     def took(self, address: Address) -> None:
-        """A connection to the endpoint was opened."""
+        """A connection to the endpoint is being opened."""
         self.active[address] = self.active.get(address, 0) + 1
+        self._unanswered[address] += 1
+
+    def answered(self, address: Address) -> None:
+        """The endpoint has sent the first byte of a connection, or the connection has ended without one."""
+        self._unanswered[address] -= 1
+        if self._unanswered[address] <= 0:
+            del self._unanswered[address]
+            waiting = self._answers.pop(address, None)
+            if waiting is not None:
+                waiting.set_result(None)
+
+    def all_answered(self, addresses: Iterable[Address]) -> list[asyncio.Future[None]]:
+        """For each endpoint with unanswered connections a future that is done when there is none any more.
+
+        They belong to the route: wait for them without cancelling them.
+        """
+        loop = asyncio.get_running_loop()
+        return [self._answers.setdefault(a, loop.create_future()) for a in addresses if self._unanswered[a]]
 
     def gave_back(self, address: Address) -> None:
-        """It has ended."""
+        """A connection to the endpoint has ended."""
         left = self.active.get(address, 1) - 1
         if left > 0:
             self.active[address] = left

@@ -30,7 +30,6 @@ class Timer(Enum):
     BACKOFF = "backoff"
     GRACE = "grace"
     DRAIN = "drain"
-    SETTLE = "settle"
     DEADLINE = "deadline"
     REOPEN = "reopen"
 

@@ -20,8 +20,6 @@ SIGTERM = 15
 # An executable that could not be run, as Kubernetes reports it.
 START_ERROR_CODE = 128
 DRAIN_WAIT_NS = 3 * NS
-# For requests on connections that were opened just before the last route to the pod was taken away.
-SETTLE_NS = NS // 20
 
 
 class PodMachine:
@@ -163,7 +161,7 @@ class PodMachine:
                 self._say(w.SetTimer(w.Timer.DRAIN, "", 0, DRAIN_WAIT_NS))
                 self._say(w.Report())
             else:
-                self._settled(event, now)
+                self._drained(event, now)
         elif self.stage is Stage.STOPPING and shorter:
             self._stop_at_ns = min(self._stop_at_ns, now.monotonic_ns + event.grace_ns)
             for c in self.containers:
@@ -173,10 +171,6 @@ class PodMachine:
             self._say(w.Finished())
 
     def _drained(self, event: w.Event, now: w.Moment) -> None:
-        if self.stage is Stage.DRAINING:
-            self._say(w.SetTimer(w.Timer.SETTLE, "", 0, SETTLE_NS))
-
-    def _settled(self, event: w.Event, now: w.Moment) -> None:
         if self.stage is Stage.DRAINING:
             self._stop_all(now, self.grace_ns)
             self._say(w.Report())
@@ -424,7 +418,6 @@ _POD_TABLE: dict[object, _Act] = {
     w.DeadlineSet: _M._deadline_set,
     w.Failed: _M._fail,
     w.Timer.DRAIN: _M._drained,
-    w.Timer.SETTLE: _M._settled,
     w.Timer.DEADLINE: _M._deadline,
     w.Timer.REOPEN: _M._reopen,
 }

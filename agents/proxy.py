@@ -2,7 +2,8 @@
 
 Works on transports, not streams: a byte goes from one socket's callback into the other's buffer, and a full
 buffer stops the reading on the other side. An endpoint that is no longer ready gets no new connection from
-the moment `settle` returns; connections it has go on until they end.
+the moment `settle` returns; connections it has go on until they end. What settle() returns says when it has
+begun to answer all of them: until then it may not even have accepted one, and must not be told to stop.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ log = get_logger("agent.proxy")
 CONNECTIONS_MAX = 4096
 _WAIT_FOR_ENDPOINT_S = 1.0
 _CONNECT_TIMEOUT_S = 2.0
+# How long a connection that an endpoint has not answered when it left is waited for.
+LAST_ANSWER_S = 1.0
 _BACKLOG = 1024
 Key = tuple[str, str]
 
@@ -36,6 +39,8 @@ class _Side(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.peer: _Side | None = None
         self.ended = False
+        self._early = b""
+        self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -43,8 +48,28 @@ class _Side(asyncio.Protocol):
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
-        if self.peer is not None and self.peer.transport is not None:
+        if self.peer is None:
+            # Said before the other end was there. It is kept, and nothing more is read meanwhile.
+            self._early += data
+            if self.transport is not None and not self._paused:
+                self._paused = True
+                self.transport.pause_reading()
+        elif self.peer.transport is not None:
             self.peer.transport.write(data)
+
+    def join(self, peer: "_Side") -> None:
+        """From now on everything goes to the other end, what was kept first."""
+        self.peer = peer
+        if peer.transport is None:
+            return
+        if self._early:
+            peer.transport.write(self._early)
+            self._early = b""
+        if self.ended:
+            peer.transport.write_eof()
+        elif self._paused and self.transport is not None:
+            self.transport.resume_reading()
+        self._paused = False
 
     def pause_writing(self) -> None:
         if self.peer is not None and self.peer.transport is not None:
@@ -78,39 +103,19 @@ class _Side(asyncio.Protocol):
 
 
 class _Client(_Side):
-    """The client's end. What it says before an endpoint is found is kept: one read, then reading stops."""
-
-    def __init__(self, pair: "_Connection") -> None:
-        super().__init__(pair)
-        self._early = b""
-        self._paused = False
+    """The client's end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.pair.accepted()
 
-    def data_received(self, data: bytes) -> None:
-        if self.peer is not None:
-            super().data_received(data)
-            return
-        self._early += data
-        if self.transport is not None and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
 
-    def join(self, backend: _Side) -> None:
-        """From now on everything goes to the endpoint, what was kept first."""
-        self.peer = backend
-        if backend.transport is None:
-            return
-        if self._early:
-            backend.transport.write(self._early)
-            self._early = b""
-        if self.ended:
-            backend.transport.write_eof()
-        elif self._paused and self.transport is not None:
-            self.transport.resume_reading()
-        self._paused = False
+class _Backend(_Side):
+    """The endpoint's end."""
+
+    def data_received(self, data: bytes) -> None:
+        self.pair.answered()
+        super().data_received(data)
 
 
 def _same(side: _Side) -> _Side:
@@ -124,8 +129,9 @@ class _Connection:
         self._proxy = proxy
         self._route = route
         self.client = _Client(self)
-        self._backend: _Side | None = None
+        self._backend: _Backend | None = None
         self._address: Address | None = None
+        self._unanswered: Address | None = None
         self._task: asyncio.Task[None] | None = None
 
     def accepted(self) -> None:
@@ -152,37 +158,52 @@ class _Connection:
                 tried.clear()
                 continue
             tried.add(address)
-            backend = _Side(self)
+            backend = _Backend(self)
             # Counted before it is there: many at once must not all choose the same one.
             self._route.took(address)
+            self._unanswered = address
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await loop.create_connection(partial(_same, backend), address.host, address.port)
             except (OSError, TimeoutError):
-                self._route.gave_back(address)
+                self._give_back(address)
                 continue
             except asyncio.CancelledError:
-                self._route.gave_back(address)
+                self._give_back(address)
                 raise
             if address not in self._route.plan.addresses and backend.transport is not None:
                 # It left while it was being dialled: it may be told to stop any moment now.
-                self._route.gave_back(address)
+                self._give_back(address)
                 backend.transport.abort()
                 continue
             self._join(backend, address, transport)
             return
 
-    def _join(self, backend: _Side, address: Address, transport: asyncio.Transport) -> None:
+    def answered(self) -> None:
+        """The endpoint speaks, or never will."""
+        if self._unanswered is not None:
+            self._route.answered(self._unanswered)
+            self._unanswered = None
+
+    def _give_back(self, address: Address) -> None:
+        self.answered()
+        self._route.gave_back(address)
+
+    def _join(self, backend: _Backend, address: Address, transport: asyncio.Transport) -> None:
         self._backend, self._address = backend, address
-        backend.peer = self.client
-        if self.client.transport is None:
-            if backend.transport is not None:
-                backend.transport.abort()
-            return
         if backend.transport is None:
-            transport.abort()
+            # It has ended already; what it said, if anything, is still the client's.
+            self._give_back(address)
+            self._address = None
+            backend.join(self.client)
+            transport.close()
             return
+        backend.join(self.client)
         self.client.join(backend)
+        if self.client.transport is None:
+            backend.transport.abort()
+        elif self.client.ended and backend.ended:
+            backend.transport.close()
 
     def lost(self, side: _Side) -> None:
         if side is self.client:
@@ -190,7 +211,7 @@ class _Connection:
                 self._task.cancel()
             self._proxy.dismiss(self)
         elif side is self._backend and self._address is not None:
-            self._route.gave_back(self._address)
+            self._give_back(self._address)
             self._address = None
 
     def abort(self) -> None:
@@ -217,6 +238,7 @@ class NodePortProxy:
         self._retry_task: asyncio.Task[None] | None = None
         self._backoff = Backoff(200, 10_000, rng=self._rng)
         self._connections: set[_Connection] = set()
+        self._answers: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def set_service(self, service: core.Service) -> None:
@@ -252,29 +274,47 @@ class NodePortProxy:
             for name in [n for n in found if (key[0], n) not in slices]:
                 self.remove_slice(key[0], name)
 
-    async def settle(self) -> None:
-        """Brings everything that was told into force: endpoints at once, then listening sockets."""
+    async def settle(self) -> "asyncio.Task[None] | None":
+        """Brings everything that was told into force: endpoints at once, then listening sockets.
+
+        Returns what is done when the endpoints that left have begun to answer every connection they were
+        given; None: they have. Bound: LAST_ANSWER_S.
+        """
         dirty, self._dirty = self._dirty, set()
+        answers: list[asyncio.Future[None]] = []
         for key in dirty:
             service = self._services.get(key)
             plans = routes_of(service, self._slices.get(key, {}).values(), self._node) if service else []
-            self._put(key, plans)
+            answers += self._put(key, plans)
         await self._listen()
+        if not answers:
+            return None
+        waiting = asyncio.get_running_loop().create_task(_wait_for(answers))
+        self._answers.add(waiting)
+        waiting.add_done_callback(self._answers.discard)
+        return waiting
 
-    def _put(self, key: Key, plans: list[RoutePlan]) -> None:
+    def _put(self, key: Key, plans: list[RoutePlan]) -> list[asyncio.Future[None]]:
+        """Changes a Service's routes; what has to be answered yet by endpoints that left them."""
+        answers: list[asyncio.Future[None]] = []
         wanted = {plan.node_port: plan for plan in plans}
         for port in self._ports_of.get(key, set()) - set(wanted):
-            self._routes.pop(port, None)
+            gone = self._routes.pop(port, None)
+            if gone is not None:
+                answers += gone.all_answered(gone.plan.addresses)
         for port, plan in wanted.items():
             route = self._routes.get(port)
             if route is None:
                 self._routes[port] = Route(plan, self._rng)
             else:
+                left = set(route.plan.addresses) - set(plan.addresses)
                 route.change(plan)
+                answers += route.all_answered(left)
         if wanted:
             self._ports_of[key] = set(wanted)
         else:
             self._ports_of.pop(key, None)
+        return answers
 
     async def _listen(self) -> None:
         for port in set(self._servers) - set(self._routes):
@@ -332,8 +372,9 @@ class NodePortProxy:
         self._closed = True
         if self._retry is not None:
             self._retry.cancel()
-        if self._retry_task is not None:
-            self._retry_task.cancel()
+        for task in (self._retry_task, *self._answers):
+            if task is not None:
+                task.cancel()
         for server in self._servers.values():
             server.close()
         for connection in list(self._connections):
@@ -341,6 +382,11 @@ class NodePortProxy:
         for server in self._servers.values():
             await server.wait_closed()
         self._servers.clear()
+
+
+async def _wait_for(answers: list[asyncio.Future[None]]) -> None:
+    # Not cancelled when the time is over: others may wait for the same.
+    await asyncio.wait(answers, timeout=LAST_ANSWER_S)
 
 
 class _Refuser(asyncio.Protocol):

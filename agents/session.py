@@ -50,8 +50,9 @@ class House(Protocol):
         """Measured now."""
         ...
 
-    async def orders(self, orders: wire.Orders) -> None:
-        """Acts; returns when routes are in force."""
+    async def orders(self, orders: wire.Orders) -> "asyncio.Task[None] | None":
+        """Acts; returns when routes are in force. What it returns, if anything, is done when nothing is on
+        its way any more to endpoints that lost their routes."""
         ...
 
     def drained(self, uid: str) -> None:
@@ -85,6 +86,8 @@ class Session:
         self._events: deque[core.Event] = deque(maxlen=_EVENTS_MAX)
         self._applied = 0
         self._applied_sent = 0
+        # Orders in force, oldest first, whose sequence is not told yet because something is on its way.
+        self._settling: deque[tuple[int, asyncio.Task[None] | None]] = deque()
         self._wake = asyncio.Event()
         self._connected = False
         self._goodbye: wire.Goodbye | None = None
@@ -152,6 +155,7 @@ class Session:
                 backoff.reset()
                 self._connected = True
                 self._applied = self._applied_sent = 0
+                self._settling.clear()
                 interval_s = first.welcome.heartbeat_interval_ms / 1000 or _HEARTBEAT_DEFAULT_S
                 return await self._converse(call, stub, interval_s)
             finally:
@@ -187,11 +191,13 @@ class Session:
             message = await self._read(call)
             match message.WhichOneof("message"):
                 case "orders":
-                    await self._house.orders(message.orders)
-                    self._applied = max(self._applied, message.orders.sequence)
+                    settling = await self._house.orders(message.orders)
+                    self._settling.append((message.orders.sequence, settling))
+                    if settling is not None:
+                        settling.add_done_callback(self._settled)
                     if message.orders.synced:
                         self.synced.set()
-                    self._wake.set()
+                    self._settled()
                 case "drained":
                     self._house.drained(message.drained.uid)
                 case "open_log":
@@ -201,6 +207,12 @@ class Session:
                     return int(message.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
                 case other:
                     log.debug("unknown message from the master", which=other)
+
+    def _settled(self, _: object = None) -> None:
+        """Tells the master how far orders are in force, in their order."""
+        while self._settling and (self._settling[0][1] is None or self._settling[0][1].done()):
+            self._applied = self._settling.popleft()[0]
+        self._wake.set()
 
     async def _speak(self, call: _Call, interval_s: float) -> None:
         loop = asyncio.get_running_loop()

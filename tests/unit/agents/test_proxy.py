@@ -111,6 +111,57 @@ async def test_connections_are_spread_over_the_ready_endpoints(
     assert answers == {"a:hi\n", "b:hi\n"}
 
 
+async def test_settling_waits_for_the_first_answer_of_an_endpoint_that_leaves(
+    proxy: NodePortProxy, backends: Backends
+) -> None:
+    """It may not even have accepted the connection: told to stop now, it would lose a request."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        asked.set()
+        await answer.wait()
+        writer.write(b"a:" + line)
+        writer.close()
+
+    port = free_port()
+    proxy.set_service(service(port))
+    proxy.set_slice(slice_of("a", await backends.add("a", slow)))
+    assert await proxy.settle() is None
+    asking = asyncio.ensure_future(ask(port))
+    async with asyncio.timeout(5):
+        await asked.wait()
+        proxy.set_slice(slice_of("b", await backends.add("b")))
+        proxy.remove_slice("default", "a")
+        settling = await proxy.settle()
+        assert settling is not None
+        assert await ask(port) == "b:hi\n", "the new route is in force at once"
+        assert not settling.done()
+        answer.set()
+        await settling
+        assert await asking == "a:hi\n"
+    proxy.set_slice(slice_of("b", free_port()))
+    assert await proxy.settle() is None, "every connection of b was answered long ago"
+
+
+async def test_a_server_that_speaks_first_is_heard_whole(proxy: NodePortProxy, backends: Backends) -> None:
+    async def banner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\n")
+        writer.write_eof()
+        writer.close()
+
+    port = free_port()
+    proxy.set_service(service(port))
+    proxy.set_slice(slice_of("a", await backends.add("a", banner)))
+    await proxy.settle()
+    async with asyncio.timeout(10):
+        for _ in range(50):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            assert await reader.read() == b"220 ready\n"
+            writer.close()
+        await until(lambda: not proxy.in_flight()[port])
+
+
 async def test_a_dead_endpoint_costs_no_request(proxy: NodePortProxy, backends: Backends) -> None:
     port = free_port()
     proxy.set_service(service(port))
