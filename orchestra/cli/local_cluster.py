@@ -312,11 +312,21 @@ class LocalCluster:
         await asyncio.gather(*(self._end(agent) for agent in self.agents.values()))
         if self.master is not None:
             await self._end(self.master)
+        await self._clear_leftovers()
         if self._block is not None:
             self._block.lock.close()
             self._block = None
         if self._given_dir is None and self.data_dir != Path():
             await asyncio.to_thread(shutil.rmtree, self.data_dir, ignore_errors=True)
+
+    async def _clear_leftovers(self) -> None:
+        """Ends what an agent that was killed, and had not come back, left running."""
+        from agents.agent import stop_leftovers
+
+        for agent in self.agents.values():
+            stopped = await stop_leftovers(self.data_dir / agent.name)
+            if stopped:
+                log.info("stopped what a killed agent had left", agent=agent.name, processes=stopped)
 
     async def _end(self, member: Member) -> None:
         member.stopping = True
