@@ -11,7 +11,7 @@ import uvloop
 
 import orchestra.aio.rpc  # noqa: F401 - sets what gRPC reads when it is first imported
 from orchestra.base import log as logging
-from scripts.benchmarks import idle, pods
+from scripts.benchmarks import idle, placement, pods, rolling
 from scripts.benchmarks.figures import Figure
 
 Benchmark = Callable[[], Awaitable[list[Figure]]]
@@ -25,6 +25,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "master_idle_mb": idle.master_idle_mb,
     "idle_disk_bytes_min": idle.idle_disk_bytes_min,
     "pods_per_s": pods.pods_per_s,
+    "schedule_per_s": placement.schedule_per_s,
+    "rolling_failed_requests": rolling.rolling_failed_requests,
 }
 
 
