@@ -119,12 +119,16 @@ class DeploymentReconciler:
         return until(plan.requeue_at_ns, self._clock.wall_ns())
 
     def _observe(self, deployment: apps.Deployment) -> DeploymentObserved:
+        """Its sets, and orphans that it is about to adopt: their pods have to go first as well."""
         sets = self._sets.by_index(BY_CONTROLLER, deployment.metadata.uid)
+        orphans = self._sets.by_index(ORPHANS, deployment.metadata.namespace)
+        if orphans:
+            selector = selector_from(deployment.spec.selector)
+            sets += [found for found in orphans if selector.matches(found.metadata.labels)]
         pods: list[core.Pod] = []
         if not rolling.is_rolling(deployment):
             for found in sets:
                 pods += self._pods.by_index(BY_CONTROLLER, found.metadata.uid)
-        sets += self._sets.by_index(ORPHANS, deployment.metadata.namespace)
         return DeploymentObserved(deployment, sets, pods)
 
     async def _claim(self, key: Key, deployment: apps.Deployment, plan: DeploymentPlan) -> None:

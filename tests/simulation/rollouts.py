@@ -97,7 +97,10 @@ class Rollouts:
         if since is None or not is_active(pod):
             return False
         wall_ns = WALL_START_NS + round(self._now() * NS)
-        return wall_ns - since >= deployment.spec.minReadySeconds * NS
+        owner = self._state.by_uid(controller_uid(pod))
+        own_seconds = owner.spec.minReadySeconds if owner is not None else 0
+        # A set that was just adopted, or whose Deployment was just changed, still says what it was told before.
+        return wall_ns - since >= max(deployment.spec.minReadySeconds, own_seconds) * NS
 
     def _pod(self, old: core.Pod | None, new: core.Pod | None) -> None:
         deployment = self._deployment_of(new if new is not None else old)
