@@ -1,16 +1,21 @@
 """The scheduling cycle, pure: a pod's shape and the cluster in, a decision out.
 
-For each shape, nodes that fit stand in a heap by score. A decision changes one node, so the next pod of the
-shape costs one node's filters and scores and a heap operation, not a pass over all nodes.
+For each shape, nodes that fit stand in a heap by score. A decision makes one node worse, and that is found
+out when the node comes to the top of a heap again: so the next pod costs the filters and scores of a node or
+two and heap operations, not a pass over all nodes.
 """
 
 import heapq
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from orchestra.scheduling.plugins import FILTERS, SCORES
 from orchestra.scheduling.plugins.contract import Filter, Score
 from orchestra.scheduling.view import ClusterView, NodeView, PodShape
+
+# (-score, turn, node, version)
+_Entry: TypeAlias = tuple[int, int, str, int]
 
 # Shapes remembered at once; the one unused for longest goes.
 SHAPES_KEPT = 256
@@ -34,12 +39,17 @@ class Decision:
 
 
 class _Ranking:
-    """Nodes that fit one shape, best first. An entry whose node has changed since is stale and skipped."""
+    """Nodes that fit one shape, best first.
 
-    __slots__ = ("heap", "position")
+    An entry whose node has a newer version since tells at most too good a score. latest: the version of the
+    one entry of each node that counts; older ones are dropped where they are met.
+    """
+
+    __slots__ = ("heap", "latest", "position")
 
     def __init__(self) -> None:
-        self.heap: list[tuple[int, int, str, int]] = []
+        self.heap: list[_Entry] = []
+        self.latest: dict[str, int] = {}
         self.position = -1
 
 
@@ -73,30 +83,44 @@ class Cycle:
         else:
             self._rankings.move_to_end(shape)
         self._refresh(ranking, shape)
-        nodes = self._view.nodes
-        while ranking.heap:
-            _, _, name, version = ranking.heap[0]
+        nodes, heap = self._view.nodes, ranking.heap
+        while heap:
+            _, _, name, version = heap[0]
             node = nodes.get(name)
             if node is not None and node.version == version:
                 return Decision(name)
-            heapq.heappop(ranking.heap)
+            heapq.heappop(heap)
+            # Worse than it was when it was ranked: ranked anew, it may no longer be the best.
+            if node is not None and ranking.latest.get(name) == version:
+                self._rank(ranking, shape, node)
         return Decision(None, self._refusals(shape), len(nodes))
 
     def _refresh(self, ranking: _Ranking, shape: PodShape) -> None:
+        """Ranks nodes that may have become better since the last time."""
         view = self._view
         changed = view.changed_since(ranking.position) if ranking.position >= 0 else None
         ranking.position = view.position
-        # Stale entries are dropped lazily; when they outnumber the nodes, starting over is cheaper.
+        # Dead entries are dropped lazily; when they outnumber the nodes, starting over is cheaper.
         if changed is None or len(ranking.heap) > 2 * len(view.nodes) + 64:
-            ranking.heap = [entry for node in view.nodes.values() if (entry := self._entry(shape, node))]
-            heapq.heapify(ranking.heap)
+            entries = [entry for node in view.nodes.values() if (entry := self._entry(shape, node))]
+            ranking.latest = {entry[2]: entry[3] for entry in entries}
+            heapq.heapify(entries)
+            ranking.heap = entries
             return
         for name in changed:
             node = view.nodes.get(name)
-            if node is not None and (entry := self._entry(shape, node)):
-                heapq.heappush(ranking.heap, entry)
+            if node is not None:
+                self._rank(ranking, shape, node)
 
-    def _entry(self, shape: PodShape, node: NodeView) -> tuple[int, int, str, int] | None:
+    def _rank(self, ranking: _Ranking, shape: PodShape, node: NodeView) -> None:
+        entry = self._entry(shape, node)
+        if entry is None:
+            ranking.latest.pop(node.name, None)
+        elif ranking.latest.get(node.name) != node.version:
+            ranking.latest[node.name] = node.version
+            heapq.heappush(ranking.heap, entry)
+
+    def _entry(self, shape: PodShape, node: NodeView) -> _Entry | None:
         if self.refusal(shape, node) is not None:
             return None
         score = sum(weight * plugin.score(shape, node) for plugin, weight in self._scores)

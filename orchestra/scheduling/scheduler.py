@@ -37,7 +37,7 @@ class Scheduler:
         self._dirty: dict[tuple[int, str, str], None] = {}
         self._wake = asyncio.Event()
         self._reset()
-        self._pods.subscribe(lambda old, new: self._note(POD, new if new is not None else old))
+        self._pods.subscribe(self._pod_changed)
         self._nodes.subscribe(lambda old, new: self._note(NODE, new if new is not None else old))
 
     def _reset(self) -> None:
@@ -50,6 +50,19 @@ class Scheduler:
     def start(self, supervisor: Supervisor) -> None:
         """Runs under the supervisor."""
         supervisor.start("scheduler", self.run, queue_length=lambda: len(self._queue))
+
+    def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        """Of a pod that has its node, only its end matters, and what it asks for."""
+        if (
+            old is None
+            or new is None
+            or not old.spec.nodeName
+            or old.status.phase != new.status.phase in FINISHED
+            or old.metadata.uid != new.metadata.uid
+            or old.metadata.ownerReferences != new.metadata.ownerReferences
+            or old.spec != new.spec
+        ):
+            self._note(POD, new if new is not None else old)
 
     def _note(self, kind: Kind, obj: core.Pod | core.Node | None) -> None:
         if obj is not None:

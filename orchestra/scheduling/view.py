@@ -1,7 +1,9 @@
 """The cluster as placement sees it: nodes with what is free on them, and what a pod asks for.
 
 A ClusterView is owned by one scheduler and changed only by it; plugins read. Every change to a node gives it
-a new version and is noted in order, so that what was computed about other nodes can be kept.
+a new version. Changes that can make a node a better place are noted in order, so that what was computed about
+other nodes can be kept; a pod that is placed only ever makes its node a worse one, which can be found out
+late, when the node is looked at again.
 """
 
 from collections import Counter
@@ -213,6 +215,7 @@ class ClusterView:
         self.nodes: dict[str, NodeView] = {}
         self.changes: list[str] = []
         self.changes_dropped = 0
+        self._versions = 0
         self._placed: dict[str, tuple[str, PodShape]] = {}
         # Pods whose node is not known (yet): counted once it appears.
         self._homeless: dict[str, tuple[str, PodShape]] = {}
@@ -258,7 +261,7 @@ class ClusterView:
             return
         self._placed[uid] = (node, shape)
         view.carry(shape, 1)
-        self._changed(view)
+        self._touch(view)
 
     def release(self, uid: str) -> bool:
         """The pod holds no room any more; True if it held some on a known node."""
@@ -279,18 +282,23 @@ class ClusterView:
 
     @property
     def position(self) -> int:
-        """How many changes there have been."""
+        """How many changes for the better there have been."""
         return self.changes_dropped + len(self.changes)
 
     def changed_since(self, position: int) -> Iterable[str] | None:
-        """Names of nodes changed since then, each once; None if that is too long ago to say."""
+        """Names of nodes that may have become better since then, each once; None: too long ago to say."""
         start = position - self.changes_dropped
         if start < 0:
             return None
         return dict.fromkeys(self.changes[start:])
 
+    def _touch(self, view: NodeView) -> None:
+        # Never the same twice, also for a node that went and came back.
+        self._versions += 1
+        view.version = self._versions
+
     def _changed(self, view: NodeView) -> None:
-        view.version += 1
+        self._touch(view)
         self.changes.append(view.name)
         if len(self.changes) > 2 * CHANGES_KEPT:
             del self.changes[:CHANGES_KEPT]

@@ -178,6 +178,15 @@ def test_a_node_that_returns_still_carries_its_pods() -> None:
     assert cycle.choose(shape).node == "a"
 
 
+def test_a_node_that_returns_smaller_is_ranked_anew() -> None:
+    view, cycle = cluster(node("a", cpu="4"))
+    shape = shape_of(pod(cpu="2"))
+    assert cycle.choose(shape).node == "a"
+    view.remove_node("a")
+    view.set_node(node("a", cpu="1"))
+    assert cycle.choose(shape).node is None
+
+
 SHAPES = [
     PodShape(requests=(("cpu", 500),), weighed_cpu_millis=500, owner="x"),
     PodShape(requests=(("cpu", 250), ("memory", 1 << 28)), weighed_cpu_millis=250, owner="y"),
