@@ -99,9 +99,7 @@ class OwnersReconciler:
 
     @staticmethod
     def _state_of(owner: ApiObject) -> OwnerState:
-        metadata = owner.metadata
-        waits = metadata.HasField("deletionTimestamp") and FINALIZER_FOREGROUND in metadata.finalizers
-        return OwnerState.WAITING if waits else OwnerState.PRESENT
+        return OwnerState.WAITING if plans.waits(owner) else OwnerState.PRESENT
 
     async def _state(self, obj: ApiObject, reference: meta.OwnerReference) -> OwnerState:
         """Never ABSENT on a cache's word."""
@@ -141,7 +139,7 @@ class OwnersReconciler:
         return DONE
 
     async def _act_as_owner(self, obj: ApiObject, dependents: list[ApiObject]) -> None:
-        plan = plans.plan_owner(obj, dependents)
+        plan = plans.plan_owner(obj, dependents, self._dependents)
         await all_of([partial(self._unname, dependent, obj.metadata.uid) for dependent in plan.release])
         for dependent in plan.visit:
             self.queue.add(_key(dependent))

@@ -3,7 +3,7 @@
 Source: Kubernetes' pkg/controller/garbagecollector and pkg/controller/podgc.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -78,7 +78,32 @@ class OwnerPlan:
     finish: str = ""
 
 
-def plan_owner(obj: ApiObject, dependents: Sequence[ApiObject]) -> OwnerPlan:
+def waits(obj: ApiObject) -> bool:
+    """Whether the object is being deleted in the foreground: it goes after the objects that it owns."""
+    metadata: meta.ObjectMeta = obj.metadata
+    return metadata.HasField("deletionTimestamp") and FINALIZER_FOREGROUND in metadata.finalizers
+
+
+def in_circle(obj: ApiObject, dependents_of: Callable[[str], Iterable[ApiObject]]) -> bool:
+    """Whether the object waits for itself: owners and dependents that all wait lead back to it.
+
+    dependents_of: of the owner with a uid.
+    """
+    seen = set[str]()
+    ahead = [obj]
+    while ahead:
+        for dependent in filter(waits, dependents_of(ahead.pop().metadata.uid)):
+            if dependent.metadata.uid == obj.metadata.uid:
+                return True
+            if dependent.metadata.uid not in seen:
+                seen.add(dependent.metadata.uid)
+                ahead.append(dependent)
+    return False
+
+
+def plan_owner(
+    obj: ApiObject, dependents: Sequence[ApiObject], dependents_of: Callable[[str], Iterable[ApiObject]]
+) -> OwnerPlan:
     """What an object that is being deleted does to the objects that it owns, and when it may go."""
     metadata: meta.ObjectMeta = obj.metadata
     if not metadata.HasField("deletionTimestamp"):
@@ -92,7 +117,11 @@ def plan_owner(obj: ApiObject, dependents: Sequence[ApiObject]) -> OwnerPlan:
         for dependent in dependents
         for reference in dependent.metadata.ownerReferences
     )
-    return OwnerPlan(visit=tuple(dependents), finish="" if blocking else FINALIZER_FOREGROUND)
+    # One that waits itself has had its visit, and says so when it goes.
+    visit = tuple(dependent for dependent in dependents if not waits(dependent))
+    if blocking and not in_circle(obj, dependents_of):
+        return OwnerPlan(visit=visit)
+    return OwnerPlan(visit=visit, finish=FINALIZER_FOREGROUND)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """What becomes of dependents, owners, and pods without a node; and of namespaces."""
 
+from collections.abc import Callable
+
 import pytest
 
 from orchestra.controllers.plans import garbage as plans
 from orchestra.controllers.plans import namespaces
-from orchestra.controllers.plans.garbage import DependentObserved, DependentPlan, OwnerState
+from orchestra.controllers.plans.garbage import DependentObserved, DependentPlan, OwnerPlan, OwnerState
 from orchestra.controllers.plans.namespaces import NamespaceObserved, NamespacePlan
 from orchestra.objects.kinds import DEPLOYMENT, POD, SERVICE, Kind
 from orchestra.pb import core
 
+FOREGROUND = ("foregroundDeletion",)
 P, A, W = OwnerState.PRESENT, OwnerState.ABSENT, OwnerState.WAITING
 
 
@@ -52,16 +55,49 @@ def test_dependents(
     assert plans.plan_dependent(DependentObserved(obj, owners, dependents)) == expected
 
 
+def owned(*objects: core.Pod) -> Callable[[str], list[core.Pod]]:
+    """Who names an owner's uid, among these."""
+
+    def dependents_of(uid: str) -> list[core.Pod]:
+        return [obj for obj in objects if uid in {owner.uid for owner in obj.metadata.ownerReferences}]
+
+    return dependents_of
+
+
 def test_owners() -> None:
+    def planned(owner: core.Pod, *dependents: core.Pod) -> OwnerPlan:
+        return plans.plan_owner(owner, dependents, owned(*dependents))
+
     child = pod("o-uid", name="c")
-    assert plans.plan_owner(pod(name="o", finalizers=("orphan",)), [child]).finish == ""
-    orphaning = plans.plan_owner(pod(name="o", finalizers=("orphan",), leaving=True), [child])
+    assert planned(pod(name="o", finalizers=("orphan",)), child).finish == ""
+    orphaning = planned(pod(name="o", finalizers=("orphan",), leaving=True), child)
     assert (orphaning.release, orphaning.finish) == ((child,), "orphan")
-    waiting = pod(name="o", finalizers=("foregroundDeletion",), leaving=True)
-    assert plans.plan_owner(waiting, [child]).finish == ""
-    assert plans.plan_owner(waiting, [child]).visit == (child,)
-    assert plans.plan_owner(waiting, [pod("o-uid", name="c", blocking=False)]).finish == "foregroundDeletion"
-    assert plans.plan_owner(waiting, []).finish == "foregroundDeletion"
+    waiting = pod(name="o", finalizers=FOREGROUND, leaving=True)
+    assert planned(waiting, child).finish == ""
+    assert planned(waiting, child).visit == (child,)
+    assert planned(waiting, pod("o-uid", name="c", blocking=False)).finish == "foregroundDeletion"
+    assert planned(waiting).finish == "foregroundDeletion"
+    # It waits itself: nothing to tell it, but it still blocks.
+    child_waits = pod("o-uid", name="c", finalizers=FOREGROUND, leaving=True)
+    assert planned(waiting, child_waits) == OwnerPlan()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_who_waits_for_itself_goes(size: int) -> None:
+    ring = [
+        pod(f"p{(n - 1) % size}-uid", name=f"p{n}", finalizers=FOREGROUND, leaving=True) for n in range(size)
+    ]
+    # Held by the ring, but no part of it.
+    beside = pod("p0-uid", name="beside", finalizers=FOREGROUND, leaving=True)
+    below = pod("beside-uid", name="below")
+    dependents_of = owned(*ring, beside, below)
+    assert all(plans.in_circle(obj, dependents_of) for obj in ring)
+    assert not plans.in_circle(beside, dependents_of)
+    plan = plans.plan_owner(ring[0], dependents_of("p0-uid"), dependents_of)
+    assert plan == OwnerPlan(finish="foregroundDeletion")
+    # As long as one of them does not wait, it can still be asked to go.
+    ring[-1].metadata.ClearField("deletionTimestamp")
+    assert not any(plans.in_circle(obj, dependents_of) for obj in ring)
 
 
 @pytest.mark.parametrize(
