@@ -233,3 +233,10 @@ OUTPUT = Flag(
 NO_HEADERS = Flag("no-headers", "Print no header line.", shape="bool")
 MANAGED_FIELDS = Flag("show-managed-fields", "Keep metadata.managedFields in json and yaml.", shape="bool")
 FIELD_MANAGER = Flag("field-manager", "The name under which the change is recorded.")
+# For whoever starts a master.
+NODE_EVICTION_GRACE = Flag(
+    "node-eviction-grace",
+    "How long a node whose agent is lost keeps its pods before they are replaced.",
+    shape="duration",
+    default=0.4,
+)

@@ -13,7 +13,7 @@ from orchestra.base import log as logging
 from orchestra.base.clock import NS_PER_SECOND, SystemClock
 from orchestra.base.errors import UsageError
 from orchestra.cli.command import Command
-from orchestra.cli.flags import Flag
+from orchestra.cli.flags import NODE_EVICTION_GRACE, Flag
 from orchestra.cli.processes import first_of, run_until_stopped
 from orchestra.cli.session import Session
 from orchestra.cluster.member import Member
@@ -26,7 +26,6 @@ from orchestra.store.objects import ObjectStore
 
 log = logging.get_logger("master")
 
-DEFAULT_EVICTION_GRACE_SECONDS = 0.4
 STOP_GRACE_SECONDS = 1.0
 
 
@@ -122,12 +121,7 @@ COMMANDS = (
             Flag("name", "This master's name.", default="m1"),
             Flag("data-dir", "Where the store keeps its log and snapshots.", default="./orchestra-master"),
             Flag("listen", "Where the API listens (HOST:PORT).", default="127.0.0.1:7070"),
-            Flag(
-                "node-eviction-grace",
-                "How long a node whose agent is lost keeps its pods before they are replaced.",
-                shape="duration",
-                default=DEFAULT_EVICTION_GRACE_SECONDS,
-            ),
+            NODE_EVICTION_GRACE,
             Flag("with-parent", "End when standard input ends.", shape="bool"),
         ),
         examples="""

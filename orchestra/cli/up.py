@@ -11,7 +11,7 @@ from orchestra.aio.backoff import Backoff
 from orchestra.base import log as logging
 from orchestra.base.errors import DeadlineExceeded, Expired, OrchestraError, Unavailable, UsageError
 from orchestra.cli.command import Command
-from orchestra.cli.flags import FILENAME, RECURSIVE, Flag
+from orchestra.cli.flags import FILENAME, NODE_EVICTION_GRACE, RECURSIVE, Flag
 from orchestra.cli.local_cluster import DEFAULT_PORT, LocalCluster
 from orchestra.cli.processes import first_of, run_until_stopped
 from orchestra.cli.session import Session
@@ -105,6 +105,7 @@ async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Even
         port=options.port,
         capacity=options.capacity,
         runtime=options.runtime,
+        master_flags=[f"--node-eviction-grace={options.node_eviction_grace:g}s"],
         verbosity=max(1, options.v),
         report=progress.say,
     )
@@ -302,6 +303,7 @@ COMMANDS = (
                 "capacity",
                 "What each node says it has (cpu=4,memory=8Gi,pods=110; default: what the machine has).",
             ),
+            NODE_EVICTION_GRACE,
             Flag("runtime", "How pods are isolated.", default="auto", choices=("auto", "host", "namespaces")),
         ),
         examples="""
