@@ -14,7 +14,7 @@ from orchestra.cli.local_cluster import LocalCluster
 from orchestra.cli.main import run
 from orchestra.client import Client, WatchEvent
 from orchestra.objects.codec import from_manifest, to_manifest
-from orchestra.objects.kinds import DEPLOYMENT, POD, ApiObject, Kind
+from orchestra.objects.kinds import DEPLOYMENT, NAMESPACE, POD, ApiObject, Kind
 
 SECONDS = 30.0
 SERVER = str(Path(__file__).parent / "server.py")
@@ -156,6 +156,10 @@ class Place:
         """The objects of a kind here."""
         return (await self.client.list(kind, self.namespace, labels=labels)).items
 
+    async def revision(self, kind: Kind) -> int:
+        """Up to where all that has happened has happened."""
+        return (await self.client.list(kind, self.namespace, limit=1)).revision
+
     async def patch(self, kind: Kind, name: str, patch: Manifest, subresource: str = "") -> Any:
         """A strategic merge patch."""
         return await self.client.patch(kind, self.namespace, name, patch, subresource=subresource)
@@ -226,6 +230,22 @@ class Place:
         """Waits until there is no such object."""
         await self.until_all(kind, lambda found: name not in names(found), seconds=seconds)
 
+    async def get_namespace(self) -> Any:
+        """The namespace itself."""
+        return await self.client.get(NAMESPACE, "", self.namespace)
+
+    async def namespace_gone(self) -> None:
+        """Waits until the namespace is not there any more."""
+        async with asyncio.timeout(SECONDS):
+            async with self.client.watch(
+                NAMESPACE, fields=f"metadata.name={self.namespace}", bookmarks=True
+            ) as watch:
+                there = False
+                async for event in watch:
+                    there = event.type != "DELETED" if event.obj is not None else there
+                    if event.obj is None and not there:
+                        return
+
     async def ready_pods(self, app: str, count: int, *, but: Sequence[str] = ()) -> list[Any]:
         """Waits for just so many pods of an app, all ready; those named by uid in `but` do not count."""
 
@@ -283,7 +303,7 @@ class Place:
     async def watching(
         self, kind: Kind, *, labels: str = "", revision: int | None = None
     ) -> AsyncIterator["Seen"]:
-        """Notes every event of a kind here."""
+        """Notes every event of a kind here: what is there when it is first read, or what comes after `revision`."""
         async with self.client.watch(kind, self.namespace, labels=labels, revision=revision) as watch:
             yield Seen(watch)
 

@@ -141,10 +141,10 @@ async def test_expansion_command(place: Place) -> None:
     assert said == "test-value\n"
 
 
-async def waits_for_its_config(place: Place, expression: str) -> None:
-    """The container's mount cannot be made, so it never runs, and the pod waits."""
-    mounts = [{"name": "work", "mountPath": "/tmp/work", "subPathExpr": expression}]
-    env = [{"name": "POD_NAME", "value": "/tmp"}]
+async def waits_for_its_config(place: Place, pod_name: str) -> None:
+    """The mount cannot be made, so that the container never runs, and the pod waits."""
+    mounts = [{"name": "work", "mountPath": "/tmp/work", "subPathExpr": "$(POD_NAME)"}]
+    env = [{"name": "POD_NAME", "value": pod_name}]
     volumes = [{"name": "work", "emptyDir": {}}]
     await place.create(pod("p", container(*SLEEP, env=env, volumeMounts=mounts), volumes=volumes))
 
@@ -158,7 +158,12 @@ async def waits_for_its_config(place: Place, expression: str) -> None:
 
 async def test_expansion_absolute_subpath_fails(place: Place) -> None:
     """expansion: absolute subpath fails"""
-    await waits_for_its_config(place, "$(POD_NAME)")
+    await waits_for_its_config(place, "/tmp")
+
+
+async def test_expansion_backticks_fail(place: Place) -> None:
+    """expansion: backticks fail"""
+    await waits_for_its_config(place, "..")
 
 
 # -- logs and ends ---------------------------------------------------------------------------------------------

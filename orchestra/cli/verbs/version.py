@@ -15,21 +15,14 @@ async def _version(session: Session) -> int:
     options = session.options
     if options.output not in ("", *STRUCTURED):
         raise UsageError("--output must be 'yaml' or 'json'")
-    client = {
-        "version": __version__,
-        "python": platform.python_version(),
-        "platform": f"{platform.system().lower()}/{platform.machine()}",
-    }
+    here = f"{platform.system().lower()}/{platform.machine()}"
+    client = _told(__version__, platform.python_version(), here)
     answer: dict[str, object] = {"clientVersion": client}
     failed: ApiError | None = None
     if not options.client:
         try:
             server = await session.client.version()
-            answer["serverVersion"] = {
-                "version": server.version,
-                "python": server.python,
-                "platform": server.platform,
-            }
+            answer["serverVersion"] = _told(server.version, server.python, server.platform)
         except ApiError as error:
             failed = error
     if options.output:
@@ -42,6 +35,18 @@ async def _version(session: Session) -> int:
         session.warn_all(sentences(failed))
         return 1
     return 0
+
+
+def _told(version: str, python: str, where: str) -> dict[str, str]:
+    """A version in kubectl's words."""
+    major, minor = version.split(".")[:2]
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": f"v{version}",
+        "pythonVersion": python,
+        "platform": where,
+    }
 
 
 COMMANDS = (
