@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
 import grpc.aio
 
@@ -23,9 +23,39 @@ _TYPES: Final[dict[int, EventType]] = {
     api.WatchEvent.DELETED: "DELETED",
 }
 _Key = tuple[str, str]
+Call = TypeVar("Call", bound="grpc.aio.Call")
 
 
-class Watch:
+class _Stream(Generic[Call]):
+    """A call that streams, and its end: by close(), by leaving the context, or by being dropped."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._call: Call | None = None
+        self._attempts: Attempts | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends the stream, and an iteration that waits. Safe to call twice."""
+        self._closed = True
+        if self._call is not None:
+            self._call.cancel()
+
+    def __del__(self) -> None:
+        # A caller that broke out of its loop has no other way to say that it is done.
+        if not self._closed and not self._connection.closed:
+            self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Watch(_Stream["grpc.aio.UnaryStreamCall[api.WatchRequest, api.WatchResponse]"]):
     """An open watch: `async for event in watch`. It reconnects and resumes by itself, for ever.
 
     Ends with close(), or when it is dropped. Raises while iterating: Expired when the revision to resume from
@@ -36,16 +66,13 @@ class Watch:
     def __init__(
         self, connection: Connection, kind: Kind, request: api.WatchRequest, bookmarks: bool
     ) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._kind = kind
         self._request = request
         self._bookmarks = bookmarks
         self._events: deque[WatchEvent] = deque()
         self._peer: Peer | None = None
-        self._call: grpc.aio.UnaryStreamCall[api.WatchRequest, api.WatchResponse] | None = None
-        self._attempts: Attempts | None = None
         self._connected_once = False
-        self._closed = False
         # What has been told of an initial state that is not complete yet; and of one that broke off.
         self._initial: set[_Key] | None = set() if not request.resource_version else None
         self._broken_off: set[_Key] = set()
@@ -131,38 +158,16 @@ class Watch:
             self._events.append(WatchEvent("DELETED", gone, self.revision))
         self._initial, self._broken_off = None, set()
 
-    def close(self) -> None:
-        """Ends the watch, and an iteration that waits. Safe to call twice."""
-        self._closed = True
-        if self._call is not None:
-            self._call.cancel()
 
-    def __del__(self) -> None:
-        # A caller that broke out of its loop has no other way to say that it is done.
-        if not self._closed and not self._connection.closed:
-            self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class LogStream:
+class LogStream(_Stream["grpc.aio.UnaryStreamCall[api.LogRequest, api.LogChunk]"]):
     """A container's output: `async for data in stream` gives bytes, whole lines where possible.
 
     Ends with the log, or with close(). Raises while iterating: ApiError.
     """
 
     def __init__(self, connection: Connection, request: api.LogRequest) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._request = request
-        self._attempts: Attempts | None = None
-        self._call: grpc.aio.UnaryStreamCall[api.LogRequest, api.LogChunk] | None = None
-        self._closed = False
 
     def __aiter__(self) -> Self:
         return self
@@ -195,22 +200,3 @@ class LogStream:
                 break
             return chunk.data
         raise StopAsyncIteration
-
-    def close(self) -> None:
-        """Ends the stream. Safe to call twice."""
-        self._closed = True
-        if self._call is not None:
-            self._call.cancel()
-
-    def __del__(self) -> None:
-        # A caller that broke out of its loop has no other way to say that it is done.
-        if not self._closed and not self._connection.closed:
-            self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
