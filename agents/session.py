@@ -177,10 +177,15 @@ class Session:
         listening = loop.create_task(self._listen(call, stub), name="session-down")
         try:
             done, _ = await asyncio.wait((speaking, listening), return_when=asyncio.FIRST_COMPLETED)
+            if speaking in done and speaking.exception() is None:
+                # Hanging up now could overtake the goodbye: the master ends the session once it has it.
+                await asyncio.wait((listening,), timeout=_GOODBYE_TIMEOUT_S)
+                self._said_goodbye.set()
+                return 0
             for task in done:
                 if (error := task.exception()) is not None:
                     raise error
-            return listening.result() if listening in done else 0
+            return listening.result()
         finally:
             for task in (speaking, listening):
                 task.cancel()
@@ -215,6 +220,7 @@ class Session:
         self._wake.set()
 
     async def _speak(self, call: _Call, interval_s: float) -> None:
+        """Until the goodbye is said."""
         loop = asyncio.get_running_loop()
         next_heartbeat = loop.time() + interval_s * (0.5 + self._rng.random() / 2)
         write: Callable[[wire.AgentMessage], Awaitable[None]] = call.write
@@ -236,7 +242,6 @@ class Session:
             if self._goodbye is not None:
                 await write(wire.AgentMessage(goodbye=self._goodbye))
                 await call.done_writing()
-                self._said_goodbye.set()
                 return
 
     async def _send_reports(self, write: Callable[[wire.AgentMessage], Awaitable[None]]) -> None:

@@ -52,6 +52,8 @@ class NodesReconciler:
         self._disruption = Disruption.NONE
         self._disrupted_since_ns = 0
         self._turns: dict[str, int] = {}
+        # Nodes still lost when a disruption ended, and until when they are awaited.
+        self._spared: dict[str, int] = {}
         # Since when NoExecute taints are known: node → (key, value) → monotonic time.
         self._taints_seen: dict[str, dict[tuple[str, str], int]] = {}
         self._nodes.subscribe(self._node_changed)
@@ -112,7 +114,7 @@ class NodesReconciler:
             disruption=self._disruption,
             lost_at_ns=at_ns or 0,
             judge_at_ns=at_ns if session in (Session.AWAITED, Session.RESTARTING) else None,
-            evict_not_before_ns=self._turns.get(key, 0),
+            evict_not_before_ns=max(self._turns.get(key, 0), self._spared.get(key, 0)),
             taints_seen_ns=self._note_taints(node, now_ns),
         )
         plan = plans.plan(observed, now_ns, self._clock.wall_ns())
@@ -139,9 +141,10 @@ class NodesReconciler:
             if session is Session.LOST and at_ns is not None:
                 lost[name] = at_ns
         before, self._disruption = self._disruption, plans.disruption(len(names), len(lost))
-        if before is Disruption.NONE:
+        if before is Disruption.NONE or (before, self._disruption) == (Disruption.FULL, Disruption.PARTIAL):
             self._disrupted_since_ns = now_ns
         self._turns = {}
+        self._spared = {name: until_ns for name, until_ns in self._spared.items() if name in lost}
         if self._disruption is not Disruption.NONE:
             interval_ns = self._settings.disrupted_eviction_interval_ms * NS_PER_MS
             self._turns = plans.turns(lost, self._disrupted_since_ns, interval_ns)
@@ -150,6 +153,9 @@ class NodesReconciler:
         for name in lost:
             self.queue.add(name)
         if self._disruption is Disruption.NONE:
+            # The fault was not theirs alone: who is not back yet may be dialling, as after a master's start.
+            until_ns = now_ns + self._settings.startup_grace_ms * NS_PER_MS
+            self._spared = dict.fromkeys(lost, until_ns)
             log.info("enough nodes are back", lost=len(lost), nodes=len(names))
             return
         log.warning("most nodes are lost", state=self._disruption.value, lost=len(lost), nodes=len(names))

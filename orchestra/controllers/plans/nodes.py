@@ -8,6 +8,7 @@ Kubernetes does with its zones, the nodes lost are counted against all nodes: 55
 disruption, all of them a full one. Kubernetes makes an exception for two lost nodes or fewer; here there is
 none, so that two of three nodes (and the one node of a one-node cluster) count as most. Under any disruption
 eviction is slowed to one node at a time. Under a full one pods stay ready too: nobody is left to tell.
+When enough nodes are back, those still missing are awaited for a while before they are evicted.
 
 Times named *_ns are monotonic except where wall time is said.
 Source: Kubernetes' pkg/controller/nodelifecycle and tainteviction.
@@ -58,7 +59,8 @@ class NodeObserved:
     """A node, its agent's session, and the pods bound to it.
 
     lost_at_ns: since when a LOST session is lost. judge_at_ns: until when AWAITED and RESTARTING last.
-    evict_not_before_ns: while the cluster is disrupted, this node's turn.
+    evict_not_before_ns: while the cluster is disrupted, this node's turn; after that, until when it is
+    awaited.
     taints_seen_ns: since when each NoExecute taint (key, value) is known, for tolerationSeconds.
     """
 
@@ -204,7 +206,7 @@ def _evictions(observed: NodeObserved, now_ns: int) -> tuple[tuple[Eviction, ...
     if not taints:
         return (), None
     floor_ns = observed.lost_at_ns + observed.eviction_grace_ns if lost else 0
-    if lost and observed.disruption is not Disruption.NONE:
+    if lost:
         floor_ns = max(floor_ns, observed.evict_not_before_ns)
     due: list[Eviction] = []
     next_ns: int | None = None
