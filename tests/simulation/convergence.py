@@ -13,7 +13,8 @@ from orchestra.objects.kinds import (
     REPLICATION_CONTROLLER,
     SERVICE,
 )
-from orchestra.pb import apps, core
+from orchestra.pb import apps
+from tests.simulation.rollouts import is_current
 from tests.simulation.state import State, controller_uid, is_active, is_deleting, is_finished, is_ready, title
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _deployment(found: apps.Deployment, sets: list[apps.ReplicaSet]) -> list[str
             said.append(f"{field} is {getattr(status, field)}, not {wanted}")
     if status.unavailableReplicas:
         said.append(f"unavailableReplicas is {status.unavailableReplicas}")
-    old = [s for s in sets if not _is_current(s, found)]
+    old = [s for s in sets if not is_current(s, found)]
     if any(s.spec.replicas for s in old):
         said.append("an old set is not empty")
     if len(sets) - len(old) != 1:
@@ -76,13 +77,6 @@ def _deployment(found: apps.Deployment, sets: list[apps.ReplicaSet]) -> list[str
     if len(old) > found.spec.revisionHistoryLimit:
         said.append(f"keeps {len(old)} old sets")
     return said
-
-
-def _is_current(found: apps.ReplicaSet, deployment: apps.Deployment) -> bool:
-    template = core.PodTemplateSpec()
-    template.CopyFrom(found.spec.template)
-    template.metadata.labels.pop("pod-template-hash", None)
-    return bool(template == deployment.spec.template)
 
 
 def _sets(state: State) -> list[str]:

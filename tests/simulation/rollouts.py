@@ -165,7 +165,8 @@ class Rollouts:
                 f"{title(pod)} was made at {now:.3f}: {title(deployment)} has {len(active)} active pods, "
                 f"{allowed} are allowed"
             )
-        if set(_since(kept.strategies, since)) == {"Recreate"}:
+        owner = self._state.by_uid(controller_uid(pod))
+        if set(_since(kept.strategies, since)) == {"Recreate"} and is_current(owner, deployment):
             limit_ns = WALL_START_NS + round(since * NS)
             for other in pods:
                 made_ns = other.metadata.creationTimestamp.seconds * NS
@@ -188,6 +189,14 @@ def _since(history: deque[tuple[float, Any]], since: float) -> list[Any]:
     while len(history) > 1 and history[1][0] <= since:
         history.popleft()
     return [value for _, value in history]
+
+
+def is_current(found: apps.ReplicaSet, deployment: apps.Deployment) -> bool:
+    """Whether the set has the Deployment's own template."""
+    template = core.PodTemplateSpec()
+    template.CopyFrom(found.spec.template)
+    template.metadata.labels.pop("pod-template-hash", None)
+    return bool(template == deployment.spec.template)
 
 
 def bounds(deployment: apps.Deployment) -> tuple[int, int]:
