@@ -82,7 +82,9 @@ class StatusWriter:
             await self._wake.wait()
             self._wake.clear()
             batch, self._pending = self._pending, {}
-            again = await asyncio.gather(*(self._bounded(report) for report in batch.values()))
+            writes = [self._bounded(report) for report in batch.values()]
+            # Mostly it is one, which needs no task of its own.
+            again = [await writes[0]] if len(writes) == 1 else await asyncio.gather(*writes)
             kept = [report for report in again if report is not None]
             if not kept:
                 backoff.reset()

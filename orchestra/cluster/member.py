@@ -18,7 +18,7 @@ from orchestra.cluster.io import IoThread, SystemIoThread
 from orchestra.cluster.proposals import Proposal, Proposals
 from orchestra.cluster.settings import MemberSettings
 from orchestra.cluster.snapshots import SnapshotTaker
-from orchestra.mvcc.commands import Compact, LeaseRevoke, decode, encode
+from orchestra.mvcc.commands import Command, Compact, LeaseRevoke, decode, encode
 from orchestra.mvcc.errors import Refused
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult
@@ -164,7 +164,7 @@ class Member:
     def _apply(self, batch: Sequence[Proposal]) -> None:
         machine = self._machine
         for proposal in batch:
-            command = decode(proposal.command)
+            command = proposal.decoded or decode(proposal.command)
             if type(command) is Compact:
                 # Watches are told of what happened before any of it is forgotten.
                 self._store.applied()
@@ -198,9 +198,9 @@ class Member:
 
     # The store's way into the log.
 
-    async def propose(self, command: bytes) -> CommandResult:
+    async def propose(self, command: bytes, decoded: Command | None = None) -> CommandResult:
         """Answers when the command is safe and applied. Raises: Refused, StoreUnavailable, NoSpace."""
-        return await self._proposals.add(command)
+        return await self._proposals.add(command, decoded)
 
     async def read_barrier(self) -> None:
         """Alone, what is applied here is all that was ever answered. Raises: StoreUnavailable."""

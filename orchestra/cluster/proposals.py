@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestra.mvcc.commands import Command
 from orchestra.mvcc.machine import CommandResult
 from orchestra.store.contract import StoreUnavailable
 
@@ -17,10 +18,14 @@ BATCH_BYTES = 512 * 1024
 
 @dataclass(slots=True)
 class Proposal:
-    """A command on its way into the log. The caller may stop waiting; the command goes on."""
+    """A command on its way into the log. The caller may stop waiting; the command goes on.
+
+    decoded: what `command` says, if the caller had it at hand.
+    """
 
     command: bytes
     answer: asyncio.Future[CommandResult]
+    decoded: Command | None = None
 
     def done(self, result: CommandResult) -> None:
         """It is durable and applied."""
@@ -45,7 +50,7 @@ class Proposals:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, command: bytes) -> asyncio.Future[CommandResult]:
+    def add(self, command: bytes, decoded: Command | None = None) -> asyncio.Future[CommandResult]:
         """Queues a command; its result to come. Raises: StoreUnavailable when too many wait, or closed."""
         self.check_open()
         if len(self._waiting) >= MAX_WAITING or self._bytes + len(command) > MAX_WAITING_BYTES:
@@ -53,7 +58,7 @@ class Proposals:
                 f"too many requests wait to be written ({len(self._waiting)}): retry in a moment"
             )
         answer: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Proposal(command, answer))
+        self._waiting.append(Proposal(command, answer, decoded))
         self._bytes += len(command)
         self._wake()
         return answer

@@ -65,12 +65,13 @@ class EndpointsReconciler:
                     self.queue.add((found.metadata.namespace, service.partition("/")[2]))
 
     def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
-        if not plans.pod_matters(old, new):
-            return
         pod = new if new is not None else old
         if pod is None:
             return
-        for service in self._services.list(pod.metadata.namespace):
+        services = self._services.list(pod.metadata.namespace)
+        if not services or not plans.pod_matters(old, new):
+            return
+        for service in services:
             if not plans.keeps_slices(service):
                 continue
             wanted = service.spec.selector.items()

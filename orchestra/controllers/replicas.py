@@ -81,17 +81,21 @@ class ReplicasReconciler:
             self.queue.add((changed.metadata.namespace, changed.metadata.name))
 
     def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
-        if not plans.pod_matters(old, new):
+        owners = [owner for pod in (old, new) if pod is not None and (owner := self._owner_of(pod))]
+        orphan = new is not None and podq.controller_of(new.metadata) is None
+        if not (owners or orphan) or not plans.pod_matters(old, new):
             return
-        for pod in (old, new):
-            if pod is None:
-                continue
-            controller = podq.controller_of(pod.metadata)
-            if controller is not None:
-                if controller.kind == self.kind.kind:
-                    self.queue.add((pod.metadata.namespace, controller.name))
-            elif pod is new and (old is None or old.metadata != pod.metadata):
-                self._orphan_changed(pod)
+        for owner in owners:
+            self.queue.add(owner)
+        if orphan and new is not None and (old is None or old.metadata != new.metadata):
+            self._orphan_changed(new)
+
+    def _owner_of(self, pod: core.Pod) -> Key | None:
+        """The key of the pod's controller if that is one of ours."""
+        controller = podq.controller_of(pod.metadata)
+        if controller is None or controller.kind != self.kind.kind:
+            return None
+        return pod.metadata.namespace, controller.name
 
     def _orphan_changed(self, pod: core.Pod) -> None:
         for owner in self._owners.list(pod.metadata.namespace):

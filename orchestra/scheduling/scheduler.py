@@ -57,7 +57,7 @@ class Scheduler:
             old is None
             or new is None
             or not old.spec.nodeName
-            or old.status.phase != new.status.phase in FINISHED
+            or (old.status.phase in FINISHED) != (new.status.phase in FINISHED)
             or old.metadata.uid != new.metadata.uid
             or old.metadata.ownerReferences != new.metadata.ownerReferences
             or old.spec != new.spec
@@ -123,9 +123,10 @@ class Scheduler:
             self._queue.remove(key)
             self._release(uid)
         elif pod.spec.nodeName:
-            self._assumed.discard(uid)
             self._queue.remove(key)
-            self._view.place(uid, pod.spec.nodeName, shape_of(pod))
+            if uid not in self._assumed or self._view.where(uid) != pod.spec.nodeName:
+                self._view.place(uid, pod.spec.nodeName, shape_of(pod))
+            self._assumed.discard(uid)
         elif pod.metadata.HasField("deletionTimestamp") or not _ours(pod):
             self._queue.remove(key)
         elif uid not in self._assumed:

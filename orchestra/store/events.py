@@ -7,8 +7,8 @@ client-go's (tools/record/events_cache.go).
 
 import asyncio
 import random
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from orchestra.aio.backoff import Backoff
@@ -108,11 +108,11 @@ class EventRecorder:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._status = RecorderStatus()
+        self._counts: Counter[str] = Counter()
 
     def status(self) -> RecorderStatus:
         """Counts since the start."""
-        return replace(self._status, queued=len(self._queue))
+        return RecorderStatus(**self._counts, queued=len(self._queue))
 
     def of(self, component: str) -> "ComponentRecorder":
         """A recorder for another component, which this one writes for and counts with."""
@@ -136,7 +136,7 @@ class EventRecorder:
             said = message[:MESSAGE_LENGTH_MAX]
             self._record(obj, type, reason, said, component or self._component, host or self._host)
         except Exception as error:  # noqa: BLE001 - an event must not fail what it tells of
-            self._count(failed=1)
+            self._counts["failed"] += 1
             log.error("an event could not be recorded", error, reason=reason)
 
     def _record(
@@ -146,11 +146,11 @@ class EventRecorder:
         now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         metadata = obj.metadata
         place = f"{kind_of(obj).plural}/{metadata.namespace}/{metadata.name}"
+        if not self._allowed(metadata.uid or place, now_ns):
+            self._counts["spared"] += 1
+            return
         identity = _Identity(metadata.uid, place, component, host, type_, reason, message)
         told = self._known.get(identity)
-        if not self._allowed(metadata.uid or place, now_ns):
-            self._count(spared=1)
-            return
         if told is not None and now_ns - told.last_ns < WINDOW_SECONDS * NS_PER_SECOND:
             event = core.Event()
             event.CopyFrom(told.event)
@@ -216,19 +216,9 @@ class EventRecorder:
         self._queue[key] = event
         if len(self._queue) > QUEUE_BOUND:
             self._queue.popitem(last=False)
-            self._count(dropped=1)
+            self._counts["dropped"] += 1
         self._idle.clear()
         self._wake.set()
-
-    def _count(self, *, written: int = 0, dropped: int = 0, spared: int = 0, failed: int = 0) -> None:
-        status = self._status
-        self._status = replace(
-            status,
-            written=status.written + written,
-            dropped=status.dropped + dropped,
-            spared=status.spared + spared,
-            failed=status.failed + failed,
-        )
 
     async def flushed(self) -> None:
         """Returns when everything recorded so far has been written or given up (run() must be under way)."""
@@ -256,17 +246,17 @@ class EventRecorder:
                 await asyncio.sleep(backoff.next_ms() / 1000)
             except (NotFound, Forbidden) as error:
                 log.debug("events of a namespace that is gone", namespace=namespace, why=error)
-                self._count(failed=len(batch))
+                self._counts["failed"] += len(batch)
                 return
             except ApiError as error:
                 log.warning("events were refused", error, namespace=namespace, events=len(batch))
-                self._count(failed=len(batch))
+                self._counts["failed"] += len(batch)
                 return
             else:
-                self._count(written=len(batch))
+                self._counts["written"] += len(batch)
                 return
         log.warning("events were given up: the store does not answer", events=len(batch))
-        self._count(failed=len(batch))
+        self._counts["failed"] += len(batch)
 
 
 class ComponentRecorder:

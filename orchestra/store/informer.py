@@ -71,12 +71,13 @@ class _Index:
             return set()
 
     def change(self, key: Key, old: ApiObject | None, new: ApiObject | None) -> None:
-        after = self._values(new)
-        for value in self._values(old) - after:
-            held = self.objects.get(value, {})
-            held.pop(key, None)
-            if not held:
-                self.objects.pop(value, None)
+        before, after = self._values(old), self._values(new)
+        if before != after:
+            for value in before - after:
+                held = self.objects.get(value, {})
+                held.pop(key, None)
+                if not held:
+                    self.objects.pop(value, None)
         for value in after:
             self.objects.setdefault(value, {})[key] = new
 

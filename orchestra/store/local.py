@@ -19,9 +19,10 @@ from orchestra.store.watch import WatchHub
 class Proposer(Protocol):
     """The way into the log."""
 
-    async def propose(self, command: bytes) -> CommandResult:
+    async def propose(self, command: bytes, decoded: Command | None = None) -> CommandResult:
         """Answers when the command is durable and applied to the machine.
 
+        decoded: what `command` says, if that is at hand: then nobody has to decode it.
         Raises: Refused by the machine; StoreUnavailable, NoSpace.
         """
         ...
@@ -104,7 +105,7 @@ class LocalStore:
         data = encode(command)
         if len(data) > MAX_COMMAND_BYTES:
             raise RequestTooLarge(f"request is too large: {len(data)} bytes, at most {MAX_COMMAND_BYTES}")
-        return await self._proposer.propose(data)
+        return await self._proposer.propose(data, command)
 
     # For whoever applies commands.
 

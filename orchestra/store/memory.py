@@ -5,7 +5,7 @@ with the process.
 """
 
 from orchestra.base.clock import Clock, SystemClock
-from orchestra.mvcc.commands import LeaseGrant, LeaseRevoke, decode, encode
+from orchestra.mvcc.commands import Command, LeaseGrant, LeaseRevoke, decode, encode
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult, Machine
 from orchestra.mvcc.retention import Retention, plan_compaction
@@ -47,8 +47,8 @@ class _ImmediateLog:
         self._machine = machine
         self._retention = retention
 
-    async def propose(self, command: bytes) -> CommandResult:
-        """Applies it. Raises: Refused, StoreUnavailable once closed."""
+    async def propose(self, command: bytes, decoded: Command | None = None) -> CommandResult:
+        """Applies what a log would have kept. Raises: Refused, StoreUnavailable once closed."""
         await self.read_barrier()
         decoded = decode(command)
         result = self._machine.apply(self._machine.applied_index + 1, decoded)

@@ -78,12 +78,13 @@ def pod_matters(old: core.Pod | None, new: core.Pod | None) -> bool:
     """Whether a change of a pod can change what its owner does or says."""
     if old is None or new is None:
         return True
+    # What changes most often first: maps are slow to compare.
     return (
-        old.metadata.labels != new.metadata.labels
-        or old.metadata.ownerReferences != new.metadata.ownerReferences
+        podq.condition(old, "Ready") != podq.condition(new, "Ready")
         or podq.is_deleting(old) != podq.is_deleting(new)
         or podq.is_finished(old) != podq.is_finished(new)
-        or podq.condition(old, "Ready") != podq.condition(new, "Ready")
+        or old.metadata.ownerReferences != new.metadata.ownerReferences
+        or old.metadata.labels != new.metadata.labels
     )
 
 
@@ -170,6 +171,8 @@ def count_by_node(pods: Sequence[core.Pod]) -> dict[str, int]:
 
 
 def _next_available_at(active: Sequence[core.Pod], min_ready_seconds: int, now_ns: int) -> int | None:
+    if min_ready_seconds <= 0:
+        return None  # What is ready is available.
     times = [podq.available_at_ns(pod, min_ready_seconds) for pod in active]
     return min((at for at in times if at is not None and at > now_ns), default=None)
 
@@ -230,11 +233,15 @@ def status(
     new = type(old)()
     template_labels = dict(owner.spec.template.metadata.labels)
     min_ready_seconds = int(owner.spec.minReadySeconds)
+    ready = [pod for pod in active if podq.is_ready(pod)]
+    available = ready
+    if min_ready_seconds > 0:
+        available = [pod for pod in ready if podq.is_available(pod, min_ready_seconds, now_ns)]
     new.replicas = len(active)
     counts = {
         "fullyLabeledReplicas": sum(_has_labels(pod, template_labels) for pod in active),
-        "readyReplicas": sum(podq.is_ready(pod) for pod in active),
-        "availableReplicas": sum(podq.is_available(pod, min_ready_seconds, now_ns) for pod in active),
+        "readyReplicas": len(ready),
+        "availableReplicas": len(available),
         "observedGeneration": int(owner.metadata.generation),
     }
     for field, count in counts.items():

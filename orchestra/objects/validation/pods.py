@@ -1,5 +1,7 @@
 """Rules of pods and of the templates that make them."""
 
+from functools import lru_cache
+
 from orchestra.objects import names
 from orchestra.objects.validation.affinity import validate_affinity, validate_spread_constraints
 from orchestra.objects.validation.containers import (
@@ -18,11 +20,23 @@ _TOLERATION_OPERATORS = ("Equal", "Exists")
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _PREEMPTION_POLICIES = ("PreemptLowerPriority", "Never")
 _SECONDS_MAX = 2**31 - 1
+# Specs no longer than this are remembered as valid, so that the memory has a bound.
+_REMEMBERED_BYTES_MAX = 16 * 1024
 
 
 def validate_pod(found: Findings, pod: core.Pod) -> None:
     """A whole pod."""
-    validate_pod_spec(found, pod.spec, "spec")
+    data: bytes = pod.spec.SerializeToString(deterministic=True)
+    if len(data) > _REMEMBERED_BYTES_MAX or not _is_valid_spec(data):
+        validate_pod_spec(found, pod.spec, "spec")
+
+
+@lru_cache(maxsize=64)
+def _is_valid_spec(data: bytes) -> bool:
+    """Whether an encoded spec has no mistake. Pods of one template have equal specs: one look serves all."""
+    found = Findings()
+    validate_pod_spec(found, core.PodSpec.FromString(data), "spec")
+    return not found.violations
 
 
 def validate_pod_template(found: Findings, template: core.PodTemplateSpec, path: str) -> None:
