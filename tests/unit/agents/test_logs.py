@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.logs import LogFailure, LogQuery, read_log, runs_of
+from agents.logs import LogFailure, LogQuery, end_of_log, read_log, runs_of
 from agents.runtime.spawner.capture import Capture, LogFile, stamp
 
 STAMP = "2026-01-02T03:04:05.{:09d}Z"
@@ -52,6 +52,18 @@ async def test_everything_comes_oldest_first(log: Path) -> None:
     assert (await read(log, timestamps=True, tail_lines=1)) == f"{STAMP.format(9)} line 9\n"
     assert await read(log, since=STAMP.format(8)) == lines(8, 9)
     assert await read(log, limit_bytes=9) == "line 0\nli"
+
+
+def test_the_end_of_a_log_explains_a_failure(log: Path, tmp_path: Path) -> None:
+    assert end_of_log(log) == lines(*range(10))
+    assert end_of_log(tmp_path / "none.log") == ""
+    many = tmp_path / "2.log"
+    many.write_text("".join(record(i, f"line {i}") for i in range(1000)))
+    assert end_of_log(many) == lines(*range(920, 1000)), "80 lines at most"
+    many.write_text("".join(record(i, "x" * 100) for i in range(50)))
+    assert len(end_of_log(many)) == 2048
+    many.write_text(record(0, "no newline", "P"))
+    assert end_of_log(many) == "no newline"
 
 
 async def test_a_partial_record_goes_on_in_the_next(tmp_path: Path) -> None:

@@ -121,6 +121,31 @@ def test_what_cannot_be_started_ends_with_128_and_is_tried_again() -> None:
     assert state.phase is Phase.BACKOFF
 
 
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_what_its_manifest_says_wrongly_is_tried_again_and_is_no_restart(policy: str) -> None:
+    bench = Bench(plan(policy))
+    bench.tell(w.SandboxOpened())
+    container = bench.machine.mains[0]
+    for _ in range(3):
+        bench.tell(w.StartFailed("a", 1, w.CONFIG_ERROR, 'configmap "c" not found'))
+        assert (container.phase, container.restarts) == (Phase.BACKOFF, 0)
+        assert (container.config_refused, container.message) == (True, 'configmap "c" not found')
+        assert container.current is None
+        assert w.Start("a", 1) in bench.tell(w.TimerFired(w.Timer.BACKOFF, "a", 0))
+        assert container.config_refused, "until it is known to be mended"
+    bench.start()
+    assert (container.phase, container.restarts, container.config_refused) == (Phase.RUNNING, 0, False)
+
+
+def test_a_pod_that_waits_for_its_manifest_can_be_deleted() -> None:
+    bench = Bench(plan())
+    bench.tell(w.SandboxOpened(), w.StartFailed("a", 1, w.CONFIG_ERROR, "no"))
+    assert w.CloseSandbox() in bench.tell(w.Delete(0))
+    trying = Bench(plan())
+    trying.tell(w.SandboxOpened(), w.Delete(0))
+    assert w.CloseSandbox() in trying.tell(w.StartFailed("a", 1, w.CONFIG_ERROR, "no"))
+
+
 def with_inits(policy: str = "Always", **words: object) -> w.PodPlan:
     inits = tuple(w.ContainerPlan(name, policy, init=True) for name in ("i1", "i2"))
     return plan(policy, inits=inits, **words)
@@ -233,6 +258,21 @@ def test_the_deadline_fails_the_pod() -> None:
     assert bench.machine.failed is not None
     assert bench.machine.failed[0] == "DeadlineExceeded"
     assert not of_type(bench.exit(143), w.Start)
+
+
+@pytest.mark.parametrize(("deadline_s", "left_s"), [(7, 2), (5, 0), (1, 0)])
+def test_a_deadline_set_later_counts_from_the_beginning(deadline_s: int, left_s: int) -> None:
+    bench = Bench(plan())
+    bench.tell(w.SandboxOpened())
+    bench.start()
+    bench.tick(5 * NS)
+    (timer,) = of_type(bench.tell(w.DeadlineSet(deadline_s * NS)), w.SetTimer)
+    assert isinstance(timer, w.SetTimer)
+    assert timer.timer is w.Timer.DEADLINE
+    assert timer.after_ns // NS == left_s
+    bench.tell(w.TimerFired(w.Timer.DEADLINE))
+    assert bench.machine.failed is not None
+    assert bench.machine.failed[0] == "DeadlineExceeded"
 
 
 def probed(*, policy: str = "Always", **probes: w.ProbePlan) -> w.PodPlan:
