@@ -193,7 +193,7 @@ async def test_failed_container_has_a_terminated_reason(place: Place) -> None:
 async def test_exit_status_and_restart_policy(place: Place) -> None:
     """exit status and restart policy"""
     # Ends badly twice and well the third time, remembered in a file of the pod's own.
-    script = "echo x >>/tmp/work/count; [ $(wc -l </tmp/work/count) -ge 3 ] && exit {last}; exit 1"
+    script = 'echo x >>"$VOLUME_WORK"/count; [ $(wc -l <"$VOLUME_WORK"/count) -ge 3 ] && exit {last}; exit 1'
     mounts = [{"name": "work", "mountPath": "/tmp/work"}]
 
     def program(policy: str, last: str) -> Any:
@@ -206,7 +206,7 @@ async def test_exit_status_and_restart_policy(place: Place) -> None:
 
     script_of_always = program("Always", "0; sleep infinity")
     script_of_always["spec"]["containers"][0]["command"][2] = (
-        "echo x >>/tmp/work/count; [ $(wc -l </tmp/work/count) -ge 3 ] && exec sleep infinity; exit 1"
+        'echo x >>"$VOLUME_WORK"/count; [ $(wc -l <"$VOLUME_WORK"/count) -ge 3 ] && exec sleep infinity; exit 1'
     )
     await place.create_all(script_of_always, program("OnFailure", "0"), program("Never", "1"))
     always, on_failure, never = await asyncio.gather(

@@ -41,8 +41,11 @@ async def test_poststart_exec(place: Place) -> None:
     """poststart exec"""
     volume = {"name": "work", "emptyDir": {}}
     mounts = [{"name": "work", "mountPath": "/tmp/work"}]
-    started = {"lifecycle": {"postStart": executing("echo hooked >/tmp/work/hooked")}, "volumeMounts": mounts}
-    script = "until [ -f /tmp/work/hooked ]; do sleep 0.02; done; cat /tmp/work/hooked; exec sleep infinity"
+    started = {
+        "lifecycle": {"postStart": executing('echo hooked >"$VOLUME_WORK"/hooked')},
+        "volumeMounts": mounts,
+    }
+    script = 'until [ -f "$VOLUME_WORK"/hooked ]; do sleep 0.02; done; cat "$VOLUME_WORK"/hooked; exec sleep infinity'
     failing = {"lifecycle": {"postStart": executing("exit 7")}}
     await place.create_all(
         pod("p", shell(script, **started), volumes=[volume]), pod("failing", container(*SLEEP, **failing))
@@ -88,9 +91,9 @@ async def test_prestop_http(place: Place) -> None:
 async def test_prestop_called_when_killing_a_pod(place: Place) -> None:
     """PreStop called when killing a pod"""
     # The order is seen by the program itself: the hook's file is there before TERM comes.
-    script = "trap 'cat /tmp/work/stop; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+    script = "trap 'cat \"$VOLUME_WORK\"/stop; exit 0' TERM; echo up; while :; do sleep 0.02; done"
     mounts = [{"name": "work", "mountPath": "/tmp/work"}]
-    hook = {"preStop": executing("echo hook was first >/tmp/work/stop")}
+    hook = {"preStop": executing('echo hook was first >"$VOLUME_WORK"/stop')}
     await place.create(
         pod(
             "p",
