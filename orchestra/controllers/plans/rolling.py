@@ -204,7 +204,8 @@ def _proportion(deployment: apps.Deployment, draft: Draft, to_add: int, added: i
     if draft.size == 0 or left == 0:
         return 0
     share = _fraction(deployment, draft)
-    return min(share, left) if to_add > 0 else max(share, left)
+    # Notes of another Deployment, from before an adoption, must not make one grow while the whole shrinks.
+    return max(0, min(share, left)) if to_add > 0 else min(0, max(share, left))
 
 
 def _fraction(deployment: apps.Deployment, draft: Draft) -> int:
