@@ -71,6 +71,17 @@ def keeper(kind: str, name: str, replicas: int, *containers: Manifest, **spec: A
     }
 
 
+def plain(name: str, value: str = "", **labels: str) -> Manifest:
+    """An object that nobody but its author changes, as a ConfigMap is."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": labels, "annotations": {"value": value}},
+        "addressType": "IPv4",
+        "endpoints": [],
+    }
+
+
 def message(manifest: Manifest) -> ApiObject:
     """The object that a manifest describes."""
     obj, violations = from_manifest(manifest)

@@ -33,10 +33,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # A second version of a program that sleeps.
 OTHER = container(*SLEEP, env=[{"name": "VERSION", "value": "2"}])
+READY = {"httpGet": {"port": "http"}, "periodSeconds": 1}
 # A second version that never becomes ready.
 STUCK = container(*SLEEP, readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1})
-
-ANY = {"selector": {"matchLabels": {"app": "x"}}}
 
 
 def to_version(program: Any) -> dict[str, Any]:
@@ -98,8 +97,8 @@ async def answered_by_each(place: Place, pods: list[Any]) -> None:
     await asyncio.gather(*map(ask, pods))
 
 
-async def adopts_and_releases(place: Place, manifest: Any, kind: Kind) -> Any:
-    """An orphan that matches is adopted, not added to; one relabelled is let go and replaced."""
+async def adopts(place: Place, manifest: Any) -> Any:
+    """An orphan that matches is adopted, not added to."""
     orphan = await place.create(pod("orphan", labels={"app": "keep"}))
     keep = await place.create(manifest)
     adopted = await place.until(POD, "orphan", lambda p: controller(p) == keep.metadata.uid)
@@ -108,7 +107,8 @@ async def adopts_and_releases(place: Place, manifest: Any, kind: Kind) -> Any:
     return keep
 
 
-async def release(place: Place, keep: Any) -> None:
+async def releases(place: Place, keep: Any) -> None:
+    """A pod relabelled out of the selector is let go and replaced."""
     found = (await place.ready_pods("keep", 1))[0]
     assert controller(found) == keep.metadata.uid
     name = found.metadata.name
@@ -279,8 +279,8 @@ async def test_replica_set_scale_subresource(place: Place) -> None:
 
 async def test_replica_set_adopt_and_release(place: Place) -> None:
     """ReplicaSet adopt and release"""
-    keep = await adopts_and_releases(place, keeper("ReplicaSet", "keep", 1), REPLICA_SET)
-    await release(place, keep)
+    keep = await adopts(place, keeper("ReplicaSet", "keep", 1))
+    await releases(place, keep)
 
 
 async def list_and_delete_collection(place: Place, kind: Kind, made: Callable[[str], Awaitable[Any]]) -> None:
@@ -304,9 +304,6 @@ async def test_replica_set_serves_on_each_replica(place: Place) -> None:
     await answered_by_each(place, await place.ready_pods("r", 2))
 
 
-READY = {"httpGet": {"port": "http"}, "periodSeconds": 1}
-
-
 async def test_replica_set_status_endpoints(place: Place) -> None:
     """ReplicaSet status endpoints"""
     await place.create(keeper("ReplicaSet", "r", 1))
@@ -319,7 +316,7 @@ async def test_replica_set_status_endpoints(place: Place) -> None:
 
 async def test_rc_adopt_matching_pods(place: Place) -> None:
     """RC adopt matching pods"""
-    await adopts_and_releases(place, keeper("ReplicationController", "keep", 1), REPLICATION_CONTROLLER)
+    await adopts(place, keeper("ReplicationController", "keep", 1))
 
 
 async def test_rc_scale(place: Place) -> None:
@@ -330,7 +327,7 @@ async def test_rc_scale(place: Place) -> None:
 
 async def test_rc_release_pods(place: Place) -> None:
     """RC release pods"""
-    await release(place, await place.create(keeper("ReplicationController", "keep", 1)))
+    await releases(place, await place.create(keeper("ReplicationController", "keep", 1)))
 
 
 async def test_rc_serves_on_each_replica(place: Place) -> None:
