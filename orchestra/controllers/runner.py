@@ -121,6 +121,8 @@ class Controller(Generic[K]):
                     asyncio.get_running_loop().call_later(rest_ns / NS_PER_SECOND, self.queue.done, key)
                 else:
                     self.queue.done(key)
+            # Work that makes work without ever waiting must not keep the loop from everybody else.
+            await asyncio.sleep(0)
 
     async def _one(self, key: K) -> int:
         """Reconciles one key and answers however that ends; how long the key is to rest."""

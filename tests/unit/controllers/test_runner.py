@@ -75,6 +75,21 @@ async def test_one_key_is_never_worked_on_twice_at_a_time() -> None:
     assert not controller.errors
 
 
+async def test_a_controller_that_always_finds_work_leaves_the_others_their_turn() -> None:
+    class Restless:
+        async def reconcile(self, key: str) -> Outcome:
+            queue.add(key)
+            return DONE
+
+    queue: WorkQueue[str] = WorkQueue()
+    controller = Controller("test", Restless(), queue, workers=1, all_keys=lambda: ["a", "b"])
+    async with Supervisor("test") as supervisor:
+        supervisor.start("controller", controller.run)
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert not controller.errors
+
+
 async def test_all_of_stops_after_a_failure() -> None:
     begun: list[int] = []
 
