@@ -39,6 +39,8 @@ class _Rollout:
     available: deque[tuple[float, int]] = field(default_factory=deque)
     # When pods were lost by no doing of the rollout's.
     lost: deque[float] = field(default_factory=deque)
+    # When its size was last changed: what is scaled down in proportion goes ready or not, as in Kubernetes.
+    scaled_at: float = -1e9
 
 
 class Rollouts:
@@ -72,6 +74,8 @@ class Rollouts:
         kept = self._rollouts.setdefault(new.metadata.uid, _Rollout())
         surge, unavailable = bounds(new)
         now = self._now()
+        if old is not None and old.spec.replicas != new.spec.replicas:
+            kept.scaled_at = now
         kept.needed.append((now, new.spec.replicas - unavailable))
         kept.allowed.append((now, new.spec.replicas + surge))
         kept.strategies.append((now, "paused" if new.spec.paused else new.spec.strategy.type))
@@ -144,7 +148,7 @@ class Rollouts:
         known = min(_since(kept.available, since), default=0)
         while kept.lost and kept.lost[0] < since:
             kept.lost.popleft()
-        if _uses_recreate(kept, since) or self._is_meddled(deployment):
+        if _uses_recreate(kept, since) or self._is_meddled(deployment) or kept.scaled_at >= since:
             return
         if count + len(kept.lost) < min(needed, known):
             raise Violation(

@@ -2,7 +2,7 @@
 
 from orchestra.objects import intstr
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET
-from orchestra.pb import meta
+from orchestra.pb import apps, meta
 from tests.simulation import builders
 from tests.simulation.scenes import (
     current,
@@ -165,5 +165,25 @@ def test_a_hash_that_is_taken_makes_no_second_set_of_the_same_template() -> None
         await world.user.create(builders.deployment("web", 1))
         await world.converge()
         assert [found.metadata.name for found in sets(world, "web")] == [taken]
+
+    play(story)
+
+
+def test_a_size_and_a_strategy_changed_in_the_midst_of_a_rollout_do_not_hold_it_up() -> None:
+    async def story(world: World) -> None:
+        await world.user.create(builders.deployment("web", 6, ready_ms="100"))
+        await world.converge()
+        await new_version(world, "web", 2, ready_ms="-1")
+        await world.sleep(2.0)
+        assert len([found for found in sets(world, "web") if found.spec.replicas]) == 2
+
+        def change(live: apps.Deployment) -> None:
+            live.spec.strategy.Clear()
+            live.spec.strategy.type = "Recreate"
+            live.spec.replicas = 3
+            live.spec.template.CopyFrom(builders.template("web", 3, ready_ms="100"))
+
+        await edit(world, "web", change)
+        await world.converge(30.0)
 
     play(story)

@@ -136,9 +136,15 @@ def shrink_old(deployment: apps.Deployment, old: Sequence[Draft], new: Draft) ->
 
 
 def is_scaling(deployment: apps.Deployment, drafts: Iterable[Draft]) -> bool:
-    """Whether the Deployment's size has changed since an active set was last scaled."""
+    """Whether the Deployment's size has changed since an active set was last scaled.
+
+    Never for Recreate in between two sets: it gives no part to each, but takes the old down and the new up.
+    """
     replicas = wanted(deployment)
-    for draft in active(drafts):
+    busy = active(drafts)
+    if not is_rolling(deployment) and len(busy) > 1:
+        return False
+    for draft in busy:
         noted = revisions.annotated_number(draft.original, revisions.DESIRED_REPLICAS)
         if noted is not None and noted != replicas:
             return True
