@@ -42,11 +42,19 @@ def main(arguments: list[str]) -> int:
         )
         return 2
     logging.configure(0)
+    failed = 0
     for run in dict.fromkeys(BENCHMARKS[name] for name in names):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            for figure in runner.run(_measure(run)):
-                print(figure.as_json() if as_json else figure.as_text(), flush=True)
-    return 0
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                figures = runner.run(_measure(run))
+        except Exception as error:  # noqa: BLE001 - what one cannot measure the others still can
+            said = str(error) or "it took too long"
+            print(f"error: {run.__name__} came to nothing: {type(error).__name__}: {said}", file=sys.stderr)
+            failed = 1
+            continue
+        for figure in figures:
+            print(figure.as_json() if as_json else figure.as_text(), flush=True)
+    return failed
 
 
 async def _measure(run: Benchmark) -> list[Figure]:
