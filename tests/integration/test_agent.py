@@ -129,7 +129,8 @@ async def first_bytes(master: Master, name: str, count: int) -> bytes:
 
 
 def main_of(found: core.Pod) -> core.ContainerStatus:
-    return found.status.containerStatuses[0]
+    """Of the first container; empty as long as the agent has not told of it."""
+    return next(iter(found.status.containerStatuses), core.ContainerStatus())
 
 
 def is_running(found: core.Pod) -> bool:
