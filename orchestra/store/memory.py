@@ -15,7 +15,8 @@ from orchestra.store.local import LocalStore
 
 
 class MemoryStore(LocalStore):
-    """A store in memory. Leases end when the test says so: move the clock, then `await expire_due()`."""
+    """A store in memory. Leases end when the test says so (move the clock, then `await expire_due()`), or
+    while `run()` is under way."""
 
     def __init__(self, *, clock: Clock | None = None, retention: Retention | None = None) -> None:
         machine = Machine()
@@ -30,6 +31,10 @@ class MemoryStore(LocalStore):
     async def expire_due(self) -> int:
         """Ends the leases that are over by the clock; how many there were."""
         return await self._log.leases.expire_due()
+
+    async def run(self) -> None:
+        """Ends leases as they become due, for ever, as a member does by itself."""
+        await self._log.leases.run()
 
     async def close(self) -> None:
         """Ends the store and its watches."""

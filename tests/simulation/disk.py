@@ -14,13 +14,11 @@ from orchestra.store.memory import MemoryStore
 class Disk:
     """A Store over a MemoryStore. Writes are applied after a while and answered after another.
 
-    slow: how much slower than usual it is now. lose(): from then on no write of this master is applied.
+    slow: how much slower than usual it is now. die(): from then on no write of this master is applied.
     """
 
     def __init__(self, inner: MemoryStore, rng: random.Random) -> None:
         self.slow = 1.0
-        self.lost_answers = 0.0
-        self.answers_lost = 0
         self._inner = inner
         self._rng = rng
         self._dead = False
@@ -54,9 +52,6 @@ class Disk:
         await self._wait(2.0)
         result = await self._inner.txn(request)
         await self._wait(1.0)
-        if self.lost_answers and self._rng.random() < self.lost_answers:
-            self.answers_lost += 1
-            raise StoreUnavailable("the answer was lost: the write may have taken effect")
         return result
 
     def watch(

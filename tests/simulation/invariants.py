@@ -35,6 +35,8 @@ ENDPOINT_SECONDS = 3.0
 OWNER_SECONDS = 20.0
 # After so long a pod may be stopped though it is still listed: the master waits no longer.
 DRAIN_SECONDS = 1.9
+# What was listed as ready only this long before its deletion, the master may not have known to be listed.
+LISTED_SECONDS = 0.5
 
 
 class Invariants:
@@ -51,6 +53,8 @@ class Invariants:
         self._ownerless: dict[str, float] = {}
         self._uids_seen: set[str] = set()
         self._deleted_at: dict[str, float] = {}
+        # Since when pods are listed as ready, by slice and uid.
+        self._listed: dict[tuple[str, str], float] = {}
 
     def saw(self, kind: Kind, old: Any | None, new: Any | None) -> None:
         """One change."""
@@ -66,6 +70,8 @@ class Invariants:
                 self._deleted_at.setdefault(new.metadata.uid, self._now())
             self._binding(old, new)
             self._runaway(old, new)
+        if kind is ENDPOINT_SLICE:
+            self._note_listed(old, new)
         self.rollouts.saw(kind, old, new)
 
     # -- histories that only go on -------------------------------------------------------------------
@@ -183,6 +189,15 @@ class Invariants:
             and all(self.state.by_uid(o.uid) is None for o in obj.metadata.ownerReferences)
         ]
 
+    def _note_listed(self, old: Any | None, new: Any | None) -> None:
+        some = new if new is not None else old
+        slice_uid = some.metadata.uid  # type: ignore[union-attr]
+        ready = {e.targetRef.uid for e in new.endpoints if e.conditions.ready} if new is not None else set()
+        for key in [k for k in self._listed if k[0] == slice_uid and k[1] not in ready]:
+            del self._listed[key]
+        for uid in sorted(ready):
+            self._listed.setdefault((slice_uid, uid), self._now())
+
     def told_to_stop(self, pod: core.Pod, connected: bool) -> None:
         """SIGTERM goes to a pod that is being deleted."""
         since = self._deleted_at.get(pod.metadata.uid)
@@ -190,7 +205,8 @@ class Invariants:
             return
         for found in self.state.of(ENDPOINT_SLICE):
             for endpoint in found.endpoints:
-                if endpoint.targetRef.uid == pod.metadata.uid and endpoint.conditions.ready:
+                listed_at = self._listed.get((found.metadata.uid, endpoint.targetRef.uid), since)
+                if endpoint.targetRef.uid == pod.metadata.uid and listed_at < since - LISTED_SECONDS:
                     raise Violation(f"{title(pod)} is told to stop while {title(found)} lists it as ready")
 
     def is_deployed(self, pod: core.Pod) -> bool:

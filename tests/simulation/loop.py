@@ -64,7 +64,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._numbers = itertools.count(1)
         self._selector = _Selector(self)
         self._clock_resolution = _RESOLUTION_SECONDS
-        # Those that live as long as the world and may wait for ever: not named in a deadlock.
         self.set_task_factory(self._make_task)
 
     def _make_task(

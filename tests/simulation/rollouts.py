@@ -39,7 +39,8 @@ class _Rollout:
     available: deque[tuple[float, int]] = field(default_factory=deque)
     # When pods were lost by no doing of the rollout's.
     lost: deque[float] = field(default_factory=deque)
-    # When its size was last changed: what is scaled down in proportion goes ready or not, as in Kubernetes.
+    # When its size or what decides of it was last changed: what is scaled down in proportion goes, ready or not,
+    # as in Kubernetes.
     scaled_at: float = -1e9
 
 
@@ -74,7 +75,7 @@ class Rollouts:
         kept = self._rollouts.setdefault(new.metadata.uid, _Rollout())
         surge, unavailable = bounds(new)
         now = self._now()
-        if old is not None and old.spec.replicas != new.spec.replicas:
+        if old is not None and _sizing(old) != _sizing(new):
             kept.scaled_at = now
         kept.needed.append((now, new.spec.replicas - unavailable))
         kept.allowed.append((now, new.spec.replicas + surge))
@@ -182,6 +183,11 @@ class Rollouts:
                     raise Violation(
                         f"{title(pod)} was made while {title(other)} of another revision was there"
                     )
+
+
+def _sizing(deployment: apps.Deployment) -> tuple[int, bool, bytes]:
+    spec = deployment.spec
+    return spec.replicas, spec.paused, spec.strategy.SerializeToString(deterministic=True)
 
 
 def _uses_recreate(kept: _Rollout, since: float) -> bool:

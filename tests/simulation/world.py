@@ -11,7 +11,6 @@ from typing import Any
 from orchestra.controllers.settings import ControllerSettings
 from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.retention import Retention
-from orchestra.store.leases import LeaseOwner
 from orchestra.store.memory import MemoryStore
 from orchestra.store.objects import ObjectStore
 from tests.simulation import convergence
@@ -78,9 +77,7 @@ class World:
         """A master and every node, all ready."""
         self._spawn("watcher", self._watch())
         self._spawn("ticker", self._tick())
-        leases = LeaseOwner(self.store.machine, self.clock, self.store._log.propose)
-        self.store._log.leases = leases
-        self._spawn("leases", leases.run())
+        self._spawn("leases", self.store.run())
         await self.start_master()
         for node in self.nodes.values():
             node.start_agent()
