@@ -60,20 +60,20 @@ class _Index:
         self.errors = 0
         self.objects: dict[str, dict[Key, ApiObject]] = {}
 
-    def _values(self, obj: ApiObject | None) -> set[str]:
+    def _values(self, obj: ApiObject | None) -> tuple[str, ...]:
         if obj is None:
-            return set()
+            return ()
         try:
-            return set(self.by(obj))
+            return tuple(self.by(obj))
         except Exception as error:  # noqa: BLE001 - an index's defect must not stop the cache
             self.errors += 1
             log.error("an index has failed", error, index=self.name, object=name_of(obj))
-            return set()
+            return ()
 
     def change(self, key: Key, old: ApiObject | None, new: ApiObject | None) -> None:
         before, after = self._values(old), self._values(new)
         if before != after:
-            for value in before - after:
+            for value in set(before).difference(after):
                 held = self.objects.get(value, {})
                 held.pop(key, None)
                 if not held:
