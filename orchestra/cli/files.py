@@ -8,11 +8,11 @@ from pathlib import Path
 from orchestra.base.errors import UsageError
 from orchestra.cli.errors import Reported
 from orchestra.objects.kinds import ApiObject, kind_of
-from orchestra.objects.manifests import load_documents
+from orchestra.objects.manifests import BYTES_MAX, load_documents
 
-# One byte more than a manifest may have: the loader then says so in its own words.
 _EXTENSIONS = (".json", ".yaml", ".yml")
-_READ_BYTES_MAX = 64 << 20
+# One byte more than a manifest may have: the loader then says so in its own words.
+_READ_BYTES_MAX = BYTES_MAX + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def expand(names: Sequence[str], recursive: bool = False) -> Iterator[str]:
 def read_bytes(name: str) -> bytes:
     """A file's bytes, or standard input's.
 
-    Raises: UsageError when it cannot be read. Bound: 64 MiB.
+    Raises: UsageError when it cannot be read. Bound: one byte more than a manifest may have.
     """
     try:
         if name == "-":

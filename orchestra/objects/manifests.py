@@ -95,7 +95,7 @@ def _decode(data: bytes) -> str:
     if len(data) > BYTES_MAX:
         raise Unreadable(
             1,
-            f"the text is {len(data)} bytes, more than the {BYTES_MAX} ({BYTES_MAX // 2**20} MiB) "
+            f"the text is longer than the {BYTES_MAX} bytes ({BYTES_MAX // 2**20} MiB) "
             "that a manifest may be: split it into several files",
         )
     data = data.removeprefix(_BOM)
