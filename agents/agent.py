@@ -94,6 +94,12 @@ class Agent:
                 await self._session.say_goodbye(
                     restarting_s=0 if settings.stop_pods_on_exit else _RESTART_SECONDS
                 )
+                if self.pods() and not settings.stop_pods_on_exit:
+                    log.warning(
+                        "the agent ends, its pods go on: they are taken over when it starts again, replaced "
+                        "elsewhere when it does not; --stop-pods ends them",
+                        pods=len(self.pods()), wait_s=_RESTART_SECONDS,
+                    )  # fmt: skip
                 if settings.stop_pods_on_exit:
                     stop_containers = True
                     await self._stop_pods()

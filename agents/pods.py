@@ -320,7 +320,9 @@ class PodMachine:
         c.message = (
             f"back-off {duration(wait)} restarting failed container={c.plan.name} pod={self.plan.title}"
         )
-        self._say(w.RecordEvent("Warning", "BackOff", c.message, c.plan.name))
+        # Without the wait, so that one event counts them all.
+        said = f"Back-off restarting failed container {c.plan.name} in pod {self.plan.title}"
+        self._say(w.RecordEvent("Warning", "BackOff", said, c.plan.name))
         self._say(w.SetTimer(w.Timer.BACKOFF, c.plan.name, c.run, wait))
 
     def _backoff_over(self, c: ContainerState, event: w.Event, now: w.Moment) -> None:

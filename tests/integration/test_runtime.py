@@ -411,6 +411,16 @@ async def test_a_spawner_nobody_comes_back_to_ends_after_its_time(tmp_path: Path
     assert await Local.connect(tmp_path) is None
 
 
+async def test_a_spawner_that_keeps_for_ever_ends_when_it_has_nothing_to_keep(tmp_path: Path) -> None:
+    first = await Local.open(tmp_path, "host")
+    await first.recover()
+    await first.close(stop=False)
+    async with asyncio.timeout(20):
+        while (again := await Local.connect(tmp_path)) is not None:
+            await again.close(stop=False)
+            await asyncio.sleep(1.1)
+
+
 async def test_output_is_kept_whole_and_files_are_rotated(machine: Machine) -> None:
     await machine.pod("p")
     program = "import sys\nfor i in range(20000): print('line', i)\nsys.stdout.write('no newline at the end')"

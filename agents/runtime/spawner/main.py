@@ -21,6 +21,8 @@ from agents.runtime.spawner.link import Link
 
 _TREE_RECHECK_S = 0.005
 _LAST_WAIT_S = 5.0
+# Without an agent and without anything to keep for the next one.
+_LINGER_EMPTY_S = 1.0
 
 
 class Spawner:
@@ -54,7 +56,10 @@ class Spawner:
             self._epoll.unregister(fd)
 
     def run(self) -> None:
-        """Until told to shut down, or nobody has been connected for the linger time."""
+        """Until told to shut down, or nobody has been connected for the linger time.
+
+        One that has nothing to keep does not wait for ever.
+        """
         wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
@@ -81,8 +86,8 @@ class Spawner:
         if self._ending or self._stopping:
             return _TREE_RECHECK_S
         waits = [p.deadline - time.monotonic() for p in self._processes.values() if p.deadline]
-        if self._link is None and self._linger_s >= 0:
-            waits.append(self._alone_since + self._linger_s - time.monotonic())
+        if self._link is None and self._linger() >= 0:
+            waits.append(self._alone_since + self._linger() - time.monotonic())
         return max(0.001, min(waits)) if waits else None
 
     def _check_deadlines(self) -> None:
@@ -91,8 +96,13 @@ class Spawner:
             if process.deadline and process.deadline <= now and not process.timed_out:
                 process.timed_out, process.deadline = True, 0.0
                 tree.kill_session(process.pid, process.tag)
-        if self._link is None and 0 <= self._linger_s <= now - self._alone_since:
+        if self._link is None and 0 <= self._linger() <= now - self._alone_since:
             self._stop_all()
+
+    def _linger(self) -> float:
+        if self._linger_s < 0 and not self._sandboxes and not self._processes:
+            return _LINGER_EMPTY_S
+        return self._linger_s
 
     def _reap(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):

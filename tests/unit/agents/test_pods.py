@@ -78,6 +78,7 @@ def test_the_first_restart_is_immediate_and_the_next_ones_wait_twice_as_long_eac
     bench = Bench(plan(backoff_initial_ns=10 * NS, backoff_max_ns=60 * NS))
     bench.tell(w.SandboxOpened())
     waits = []
+    told = set()
     run = 1
     for _ in range(6):
         bench.start(run=run)
@@ -89,10 +90,13 @@ def test_the_first_restart_is_immediate_and_the_next_ones_wait_twice_as_long_eac
             waits.append(timer.after_ns // NS)
             assert bench.machine.mains[0].phase is Phase.BACKOFF
             assert "restarting failed container=a pod=p_default(u)" in bench.machine.mains[0].message
+            (event,) = [found for found in of_type(out, w.RecordEvent) if found.reason == "BackOff"]
+            told.add(event.message)
             out = bench.tell(w.TimerFired(w.Timer.BACKOFF, "a", run))
         run += 1
         assert w.Start("a", run) in out
     assert waits == [10, 20, 40, 60, 60]
+    assert told == {"Back-off restarting failed container a in pod p_default(u)"}
     assert bench.machine.mains[0].restarts == 6
 
 
