@@ -11,7 +11,7 @@ LABEL_HOSTNAME: Final = "kubernetes.io/hostname"
 LABEL_ARCH: Final = "kubernetes.io/arch"
 LABEL_OS: Final = "kubernetes.io/os"
 # Which labels the agent set, so that one it no longer says is taken away, and a user's own is kept.
-ANNOTATION_LABELS: Final = "orchestra.io/agent-labels"
+ANNOTATION_LABELS: Final = "orchestra.dev/agent-labels"
 _INSTANCE_CHARS_MAX: Final = 128
 
 
