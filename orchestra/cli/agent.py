@@ -24,6 +24,7 @@ def process(session: Session) -> int:
         raise UsageError(f"agent takes no words, got {session.words[0]!r}")
     logging.configure(options.v)
     from agents.agent import AgentSettings, run_agent
+    from orchestra.aio.rpc.channel import check_address
     from orchestra.cli.processes import run_until_stopped
 
     restart_max_ms = int(options.max_container_restart_period * 1000)
@@ -32,7 +33,7 @@ def process(session: Session) -> int:
     name = options.name or os.uname().nodename.split(".")[0].lower()
     settings = AgentSettings(
         name=name,
-        masters=tuple(address for address in options.master if address),
+        masters=tuple(check_address(address) for address in options.master if address),
         data_dir=Path(options.data_dir or f"./orchestra-agent-{name}").absolute(),
         address=options.address,
         capacity=_pairs("--capacity", options.capacity),

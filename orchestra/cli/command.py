@@ -54,9 +54,14 @@ def _flag_help(flags: Sequence[Flag]) -> str:
         else:
             shown = repr(start) if isinstance(start, str) else str(start)
         short = f"-{flag.short}, " if flag.short else ""
-        said = textwrap.fill(flag.help, 96, initial_indent="\t", subsequent_indent="\t")
+        said = textwrap.fill(_said(flag), 96, initial_indent="\t", subsequent_indent="\t")
         rows.append(f"    {short}--{flag.name}={shown}:\n{said}")
     return "\n\n".join(rows)
+
+
+def _said(flag: Flag) -> str:
+    told = all(choice in flag.help for choice in flag.choices if choice != flag.start)
+    return flag.help if told else f"{flag.help} One of {', '.join(flag.choices)}."
 
 
 def global_help() -> str:

@@ -171,6 +171,7 @@ class LocalCluster:
         *,
         data_dir: Path | None = None,
         port: int = DEFAULT_PORT,
+        exact_port: bool = False,
         capacity: str = "",
         runtime: str = "auto",
         master_flags: Sequence[str] = (),
@@ -182,6 +183,7 @@ class LocalCluster:
         self._agent_count = agents
         self._given_dir = data_dir
         self._wanted_port = port
+        self._exact_port = exact_port
         self._capacity = capacity
         self._runtime = runtime
         self._master_flags = master_flags
@@ -216,7 +218,10 @@ class LocalCluster:
             self.data_dir = self._given_dir.absolute()
             self.data_dir.mkdir(parents=True, exist_ok=True)
         self._block = reserve_block()
-        self.server = f"127.0.0.1:{free_port(self._wanted_port)}"
+        port = free_port(self._wanted_port)
+        if self._exact_port and self._wanted_port not in (0, port):
+            raise OrchestraError(f"port {self._wanted_port} on 127.0.0.1 is taken: give another, or none")
+        self.server = f"127.0.0.1:{port}"
         verbose = ["-v", str(self._verbosity)] if self._verbosity else []
         self.master = Member(
             "m1",

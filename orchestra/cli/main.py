@@ -17,7 +17,7 @@ from orchestra.base.errors import OrchestraError, UsageError
 from orchestra.cli.command import Command, global_help
 from orchestra.cli.config import settle
 from orchestra.cli.flags import GLOBALS, parse, split_verb
-from orchestra.cli.session import Session
+from orchestra.cli.session import Session, put
 
 OK, FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
@@ -71,6 +71,9 @@ _HIDDEN = {"__complete": "verbs.completion"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one line; answers with the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # A stream that the shell closed (`>&-`) is None: what goes there goes nowhere.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -80,14 +83,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = (
             line if isinstance(line, int) else line.process() if line.is_process else asyncio.run(line.run())
         )
-        sys.stdout.flush()
+        return _flush(code)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): nothing to tell anybody. The interpreter must not try again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # The reader has gone (`| head`): nothing to tell anybody.
+        _forget_output()
         return PIPE_CLOSED
+
+
+def _flush(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if code == OK:
+            sys.stderr.write(f"error: cannot write to standard output: {error.strerror}\n")
+        _forget_output()
+        return code or FAILED
     return code
+
+
+def _forget_output() -> None:
+    """The interpreter must not try again, at its exit, to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @dataclass(slots=True)
@@ -142,7 +162,7 @@ def read_line(
     name = verb
     try:
         if not verb or verb in ("help", "options"):
-            (out or sys.stdout).write(_help(verb, rest))
+            put(out or sys.stdout, _help(verb, rest))
             return OK
         command, rest = _find(verb, rest)
         name = command.name
@@ -152,12 +172,14 @@ def read_line(
         if options.help or not runs:
             if not runs and parsed.words and not options.help:
                 raise UsageError(f'unknown command "{parsed.words[0]}" for "orchestra {name}"')
-            (out or sys.stdout).write(command.help())
+            put(out or sys.stdout, command.help())
             return OK
         if command.run is not None:
             _configure_logging(options.v)
         settings = settle(server=options.server, namespace=options.namespace, context=options.context)
         return Line(command, Session(parsed, settings, out=out, err=err), bool(options.v), errors)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the last place that can turn a defect into a sentence
         verbose = any(word == "--v" or word.startswith(("--v=", "-v")) for word in arguments)
         return _report(error, name, errors, verbose)
@@ -208,7 +230,7 @@ def _find(verb: str, rest: list[str]) -> tuple[Command, list[str]]:
     elif verb in VERBS:
         module = VERBS[verb][0]
     else:
-        near = difflib.get_close_matches(verb, VERBS, 1, 0.5)
+        near = difflib.get_close_matches(verb, VERBS, 1, 0.6)
         hint = f', did you mean "{near[0]}"?' if near else ""
         raise UsageError(f'unknown command "{verb}" for "orchestra"{hint or " (see orchestra --help)"}')
     commands: dict[str, Command] = {

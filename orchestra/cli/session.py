@@ -5,11 +5,26 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from orchestra.base.errors import OrchestraError
 from orchestra.cli.config import Settings
 from orchestra.cli.flags import Parsed
 
 if TYPE_CHECKING:
     from orchestra.client import Client
+
+
+def put(out: TextIO, text: str) -> None:
+    """Text on a stream, as it is.
+
+    Raises: BrokenPipeError when nobody reads it any more, OrchestraError when it cannot be written.
+    """
+    try:
+        out.write(text)
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OrchestraError(f"cannot write to standard output: {error.strerror}") from error
 
 
 class Session:
@@ -54,13 +69,11 @@ class Session:
 
     def say(self, text: str) -> None:
         """One line on standard output, sent at once: somebody may be watching."""
-        self.out.write(text + "\n")
-        self.out.flush()
+        self.write(text + "\n")
 
     def write(self, text: str) -> None:
         """Text on standard output, as it is."""
-        self.out.write(text)
-        self.out.flush()
+        put(self.out, text)
 
     def warn(self, text: str) -> None:
         """One line on standard error."""

@@ -77,6 +77,8 @@ def process(session: Session) -> int:
         raise UsageError("this version runs one master: --masters 1")
     if not 0 <= options.agents <= 200:
         raise UsageError("--agents must be between 0 and 200")
+    if not 0 <= options.port <= 65535:
+        raise UsageError("--port must be between 0 (any that is free) and 65535")
     objects = _objects(session)
     if objects is None:
         return 1
@@ -103,6 +105,7 @@ async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Even
         options.agents,
         data_dir=Path(options.data_dir) if options.data_dir else None,
         port=options.port,
+        exact_port="port" in session.given,
         capacity=options.capacity,
         runtime=options.runtime,
         master_flags=[f"--node-eviction-grace={options.node_eviction_grace:g}s"],
@@ -295,7 +298,7 @@ COMMANDS = (
             ),
             Flag(
                 "port",
-                "Where the master listens on 127.0.0.1; another if it is taken.",
+                "Where the master listens on 127.0.0.1 (if not given, and this is taken: another).",
                 shape="int",
                 default=DEFAULT_PORT,
             ),

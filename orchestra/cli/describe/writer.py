@@ -111,7 +111,7 @@ def events(writer: Writer, found: Sequence[core.Event] | None) -> None:
     writer.line("Events:")
     writer.line("Type\tReason\tAge\tFrom\tMessage", 1)
     writer.line("----\t------\t----\t----\t-------", 1)
-    for event in sorted(found, key=_last_seen):
+    for event in in_order(found):
         message = event.message.strip().replace("\n", " ")
         if event.involvedObject.fieldPath:
             message = f"{event.involvedObject.fieldPath}: {message}"
@@ -120,9 +120,15 @@ def events(writer: Writer, found: Sequence[core.Event] | None) -> None:
         writer.line(f"{event.type}\t{event.reason}\t{interval}\t{source}\t{message}", 1)
 
 
-def _last_seen(event: core.Event) -> tuple[int, int]:
-    time = event.lastTimestamp if event.HasField("lastTimestamp") else event.firstTimestamp
-    return time.seconds, time.nanos
+def in_order(found: Iterable[core.Event]) -> list[core.Event]:
+    """Oldest first. Times are whole seconds: within one, the store's revision says what was written first."""
+    return sorted(found, key=lambda event: (last_seen(event), int(event.metadata.resourceVersion or 0)))
+
+
+def last_seen(event: core.Event) -> tuple[int, int]:
+    """When it last happened."""
+    times = (event.lastTimestamp, event.eventTime, event.firstTimestamp, event.metadata.creationTimestamp)
+    return next(((time.seconds, time.nanos) for time in times if time.seconds), (0, 0))
 
 
 def age(time: meta.Time, writer: Writer) -> str:

@@ -69,9 +69,8 @@ async def _open(path: Path) -> None:
     # An editor is a person's: it takes as long as it takes.
     code = await process.wait()
     if code:
-        raise OrchestraError(
-            f"there was a problem with the editor {shlex.join(command[:-1])} (exit code {code})"
-        )
+        ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+        raise OrchestraError(f"there was a problem with the editor {shlex.join(command[:-1])} ({ended})")
 
 
 def _read(path: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from orchestra.base.errors import UsageError
 from orchestra.cli.arguments import select
 from orchestra.cli.command import Command
+from orchestra.cli.describe.writer import in_order
 from orchestra.cli.flags import ALL_NAMESPACES, NO_HEADERS, OUTPUT, Flag
 from orchestra.cli.printing.cluster import event_interval
 from orchestra.cli.printing.output import output_of
@@ -27,14 +28,6 @@ def event_row(event: core.Event, now_ns: int, with_namespace: bool) -> list[str]
         event.message.strip(),
     ]
     return [event.metadata.namespace, *row] if with_namespace else row
-
-
-def happened_at(event: core.Event) -> tuple[int, int]:
-    """When it last happened."""
-    time = event.lastTimestamp if event.HasField("lastTimestamp") else event.eventTime
-    if not time.seconds:
-        time = event.metadata.creationTimestamp
-    return time.seconds, time.nanos
 
 
 def _fields(target: str) -> str:
@@ -70,7 +63,7 @@ async def _events(session: Session) -> int:
         else:
             session.write(output.text(events, as_list=not options.watch))
 
-    events = sorted(chosen(answer.items), key=happened_at)
+    events = in_order(chosen(answer.items))
     if events or not output.tabular:
         show(events)
     elif not options.watch:

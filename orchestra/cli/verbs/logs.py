@@ -8,7 +8,7 @@ from orchestra.base.errors import ApiError, OrchestraError, UsageError
 from orchestra.cli.arguments import select
 from orchestra.cli.command import Command
 from orchestra.cli.errors import Reported, sentences
-from orchestra.cli.flags import SELECTOR, Flag, parse_duration
+from orchestra.cli.flags import SELECTOR, Flag
 from orchestra.cli.session import Session
 from orchestra.objects.kinds import POD, REPLICATION_CONTROLLER, SERVICE, ApiObject
 from orchestra.objects.selectors import selector_from, selector_from_map
@@ -37,7 +37,7 @@ class _Wanted:
 
 def _wanted(session: Session) -> _Wanted:
     options = session.options
-    if options.since and options.since_time:
+    if "since" in session.given and options.since_time:
         raise UsageError("at most one of --since-time and --since may be specified")
     tail = options.tail if options.tail >= 0 else None
     if "tail" not in session.given and (options.selector or options.all_pods):
@@ -49,9 +49,9 @@ def _wanted(session: Session) -> _Wanted:
     except ValueError as error:
         raise UsageError(f"--since-time: {error}") from None
     seconds = None
-    if options.since:
+    if "since" in session.given:
         # A part of a second is rounded up: rather a line too many than one too few.
-        seconds = -(-int(parse_duration(options.since) * 1000) // 1000)
+        seconds = -(-int(options.since * 1000) // 1000)
         if seconds <= 0:
             raise UsageError("--since must be greater than 0")
     return _Wanted(tail, seconds, moment)
@@ -225,7 +225,7 @@ COMMANDS = (
             Flag("prefix", "Put the source before each line.", shape="bool"),
             Flag("previous", "The run of the container before this one.", "p", shape="bool"),
             SELECTOR,
-            Flag("since", "Only what is newer than a duration (5s, 2m, 3h)."),
+            Flag("since", "Only what is newer than a duration (5s, 2m, 3h).", shape="duration"),
             Flag("since-time", "Only what is newer than a time (RFC 3339)."),
             Flag("tail", "Only so many of the last lines (-1: all; with -l: 10).", shape="int", default=-1),
             Flag("timestamps", "Put the time before each line.", shape="bool"),

@@ -4,6 +4,7 @@ from orchestra.cli.describe.nodes import describe_namespace, describe_node
 from orchestra.cli.describe.pods import describe_pod
 from orchestra.cli.describe.services import describe_service, describe_slice
 from orchestra.cli.describe.workloads import describe_deployment, describe_replicas
+from orchestra.cli.describe.writer import in_order
 from tests.unit.cli.written import NOW_NS, ago, golden, obj
 
 POD = obj("""
@@ -306,3 +307,11 @@ def test_a_node() -> None:
         "  memory             0 (0%)    64Mi (6%)\n",
     ):
         assert line in text, text
+
+
+def test_events_of_one_second_are_in_the_order_they_were_written() -> None:
+    second, first, older = type(EVENT)(), type(EVENT)(), type(EVENT)()
+    for event, revision, seconds in ((second, "10", 7), (first, "9", 7), (older, "11", 6)):
+        event.lastTimestamp.seconds = seconds
+        event.metadata.resourceVersion = revision
+    assert in_order([second, first, older]) == [older, first, second]

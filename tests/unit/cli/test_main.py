@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,8 @@ async def typed(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t
         ("rollout foo", 'error: unknown command "foo" for "orchestra rollout"'),
         ("logs", "error: expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"),
         ("logs a --since=1s --since-time=2026-01-01T00:00:00Z", "error: at most one of --since-time and --since"),
+        ("logs a --since=soon", 'error: invalid argument "soon" for "--since": "soon" is no duration'),
+        ("logs a --since=0s", "error: --since must be greater than 0"),
         ("label", "error: one or more resources must be specified"),
         ("label pod a", "error: at least one label update is required"),
         ("label pod a x=y x-", "error: can not both modify and remove x in the same command"),
@@ -83,6 +86,7 @@ async def typed(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t
         ("completion tcsh", "error: name a shell: bash, zsh, fish"),
         ("cordon", "error: one or more nodes must be specified"),
         ("edit", "error: must specify the resource to edit"),
+        ("drain n1", 'error: unknown command "drain" for "orchestra" (see orchestra --help)'),
     ],
 )  # fmt: skip
 async def test_wrong_usage_is_one_line_and_exit_code_2(
@@ -230,6 +234,49 @@ def test_a_reader_that_leaves_is_no_failure_worth_a_word(tmp_path: Path) -> None
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(30) == 141
+
+
+def test_output_that_has_no_room_is_one_line() -> None:
+    for words in (["explain", "pod", "--recursive"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            answer = subprocess.run(
+                [sys.executable, "-m", "orchestra.cli.main", *words],
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        assert (answer.returncode, answer.stderr) == (
+            1, "error: cannot write to standard output: No space left on device\n"
+        )  # fmt: skip
+
+
+def test_output_that_is_closed_is_nobodys() -> None:
+    command = [sys.executable, "-m", "orchestra.cli.main", "api-versions"]
+    answer = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["up", "--port=99999"], 2, "error: --port must be between 0 (any that is free) and 65535"),
+        (["agent", "--name=x", "--master=somewhere"], 2, 'error: "somewhere" is no address: give HOST:PORT'),
+    ],
+)
+def test_a_process_refuses_what_can_never_work(words: list[str], code: int, said: str) -> None:
+    answer = orchestra(*words)
+    assert answer.returncode == code
+    assert answer.stderr.startswith(said)
+    assert answer.stderr.count("\n") == 1
+
+
+def test_up_takes_no_other_port_than_the_one_asked_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = orchestra("up", f"--port={port}", TMPDIR=str(tmp_path))
+    assert answer.returncode == 1
+    assert answer.stderr == f"error: port {port} on 127.0.0.1 is taken: give another, or none\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_output_that_cannot_be_written_in_the_terminals_letters(tmp_path: Path) -> None:
