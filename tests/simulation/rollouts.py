@@ -75,7 +75,7 @@ class Rollouts:
         kept = self._rollouts.setdefault(new.metadata.uid, _Rollout())
         surge, unavailable = bounds(new)
         now = self._now()
-        if old is not None and _sizing(old) != _sizing(new):
+        if old is None or _sizing(old) != _sizing(new):
             kept.scaled_at = now
         kept.needed.append((now, new.spec.replicas - unavailable))
         kept.allowed.append((now, new.spec.replicas + surge))
