@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestra.cli.local_cluster import LocalCluster, free_port
 from orchestra.cli.up import follow, wait_for_nodes
 from orchestra.client import Client
-from orchestra.objects.kinds import NODE, POD, REPLICA_SET, ApiObject
+from orchestra.objects.kinds import NODE, POD, ApiObject
 from orchestra.pb import apps, core
 from scripts.benchmarks import anchors
 from scripts.benchmarks.figures import Figure, latency
@@ -115,25 +115,18 @@ async def pods_per_s() -> list[Figure]:
         )
         assert cluster.master is not None
         cpu = cpu_seconds(cluster.master.pid)
+        revision = (await client.list(POD, "default")).revision
         began = time.perf_counter()
-        seen = [(began, 0)]
         await client.create(sleepers("many", SIMULATED_PODS))
-
-        def all_running(sets: object) -> bool:
-            assert isinstance(sets, dict)
-            ready = max((found.status.readyReplicas for found in sets.values()), default=0)
-            seen.append((time.perf_counter(), ready))
-            return ready >= SIMULATED_PODS
-
-        await follow(client, REPLICA_SET, "default", all_running, 300)
-        took = seen[-1][0] - began
+        seen = await _seen_running(client, revision, SIMULATED_PODS, 300)
+        took = seen[-1] - began
         cpu = cpu_seconds(cluster.master.pid) - cpu
     echo = await anchors.grpc_echo_per_s()
     notes: dict[str, float | int | str] = {
         "pods": SIMULATED_PODS,
         "agents": SIMULATED_AGENTS,
         "seconds": round(took, 2),
-        "sustained": round(sustained(seen, SIMULATED_PODS)),
+        "sustained": round(sustained(seen)),
         "master_cpu_ms_per_pod": round(cpu / SIMULATED_PODS * 1000, 3),
     }
     return [
@@ -142,14 +135,29 @@ async def pods_per_s() -> list[Figure]:
     ]  # fmt: skip
 
 
-def sustained(seen: Sequence[tuple[float, int]], total: int) -> float:
-    """The rate over the middle of a run, its first and last tenth left out. seen: times and counts.
+async def _seen_running(client: Client, revision: int, count: int, seconds: float) -> list[float]:
+    """When a watcher saw each of `count` pods Running for the first time.
+
+    Raises: TimeoutError.
+    """
+    seen: dict[str, float] = {}
+    async with asyncio.timeout(seconds):
+        async for event in client.watch(POD, "default", revision=revision):
+            if event.obj is not None and event.obj.status.phase == "Running":
+                seen.setdefault(event.obj.metadata.uid, time.perf_counter())
+                if len(seen) == count:
+                    break
+    return list(seen.values())
+
+
+def sustained(times: Sequence[float]) -> float:
+    """The rate over the middle of a run: its first and its last tenth left out.
 
     Units: per second.
     """
-    began, first = next((at, count) for at, count in seen if count >= total / 10)
-    ended, last = next((at, count) for at, count in seen if count >= total * 9 / 10)
-    return (last - first) / (ended - began) if ended > began else 0.0
+    tenth = len(times) // 10
+    middle = times[tenth : len(times) - tenth]
+    return (len(middle) - 1) / (middle[-1] - middle[0]) if middle[-1] > middle[0] else 0.0
 
 
 def _all_ready(nodes: object) -> bool:
