@@ -165,6 +165,9 @@ class Rollouts:
         active = [p for p in pods if is_active(p)]
         if self._is_meddled(deployment) or "paused" in _since(kept.strategies, since):
             return
+        if kept.scaled_at >= since:
+            # A set may replace a pod of its own before its siblings have shrunk.
+            return
         if len(active) > allowed:
             raise Violation(
                 f"{title(pod)} was made at {now:.3f}: {title(deployment)} has {len(active)} active pods, "
