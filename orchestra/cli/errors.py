@@ -30,5 +30,7 @@ def sentences(error: Exception) -> list[str]:
         return [f"Error from server ({error.reason}): {error.message}"]
     if isinstance(error, OrchestraError):
         return [f"error: {error}"]
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return [f"error: {error.filename}: {error.strerror}"]
     said = " ".join(str(error).split())
     return [f"error: {type(error).__name__}: {said}" if said else f"error: {type(error).__name__}"]

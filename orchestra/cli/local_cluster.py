@@ -5,12 +5,14 @@ programs that run on separate machines. Used by `orchestra up`, the demo, the be
 """
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,9 @@ BLOCKS = 200
 # Ports of the host for pods, disjoint for each agent, below the node ports and the kernel's ephemeral range.
 FIRST_POD_PORT = 10_000
 POD_PORTS_EACH = 1_000
+# A master that ends by itself so often, as on a damaged log, will not run at the next try either.
+MASTER_TRIES = 3
+MASTER_TRY_SECONDS = 10.0
 STOP_SECONDS = 15.0
 # The dead are restarted: a master at once, an agent as late as a machine that boots.
 MASTER_RESTART_MS = (50, 5_000)
@@ -150,12 +155,13 @@ class Member:
             self.lifeline = -1
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of the process's log."""
+        """The end of the process's log: the sentence it ended with, if it found one."""
         try:
             text = self.log_path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-lines:])
+        last = text.splitlines()[-lines:]
+        return last[-1] if last and last[-1].startswith("error: ") else "\n".join(last)
 
 
 class LocalCluster:
@@ -194,6 +200,9 @@ class LocalCluster:
         self._block: Block | None = None
         self.data_dir = Path()
         self.server = ""
+        self._lock = -1
+        # Why the master cannot be started, once it has failed too often.
+        self.refused = asyncio.Event()
         self.master: Member | None = None
         self.agents: dict[str, Member] = {}
 
@@ -216,7 +225,7 @@ class LocalCluster:
             self.data_dir = Path(tempfile.mkdtemp(prefix="orchestra-up-"))
         else:
             self.data_dir = self._given_dir.absolute()
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._take_data_dir()
         self._block = reserve_block()
         port = free_port(self._wanted_port)
         if self._exact_port and self._wanted_port not in (0, port):
@@ -233,6 +242,19 @@ class LocalCluster:
         await self._run(self.master)
         for number in range(1, self._agent_count + 1):
             await self._run(self._agent(number))
+
+    def _take_data_dir(self) -> None:
+        """One cluster at a time in a directory: a second one would end the first one's pods as its own."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OrchestraError(f"{self.data_dir}: another orchestra up runs there") from None
+        except OSError as error:
+            raise OrchestraError(
+                f"{self.data_dir}: cannot be used as data directory ({error.strerror})"
+            ) from error
 
     def _agent(self, number: int) -> Member:
         assert self._block is not None
@@ -263,15 +285,21 @@ class LocalCluster:
     async def _watch(self, member: Member) -> None:
         low, high = member.restart_ms or (1, 1)
         backoff = Backoff(low, high)
+        failures = 0
         while True:
             assert member.process is not None
+            since = time.monotonic()
             code = await member.process.wait()
             member.let_go()
             if member.stopping:
                 return
-            how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             words = member.last_words()
-            self._report(f"{member.name} was {how}" + (f"; its last words:\n{words}" if code > 0 else ""))
+            self._report(f"{member.name} {how}" + (f"; its last words:\n{words}" if code > 0 else ""))
+            failures = failures + 1 if code > 0 and time.monotonic() - since < MASTER_TRY_SECONDS else 0
+            if member is self.master and failures >= MASTER_TRIES:
+                self.refused.set()
+                return
             if not self._keep or member.restart_ms is None:
                 return
             member.started.clear()
@@ -321,6 +349,9 @@ class LocalCluster:
         if self._block is not None:
             self._block.lock.close()
             self._block = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
         if self._given_dir is None and self.data_dir != Path():
             await asyncio.to_thread(shutil.rmtree, self.data_dir, ignore_errors=True)
 

@@ -198,13 +198,13 @@ def _report(error: Exception, verb: str, errors: TextIO, verbose: bool) -> int:
     if isinstance(error, UsageError):
         errors.write(f"error: {error}{_see(verb, str(error))}\n")
         return USAGE
-    for line in sentences(error):
-        errors.write(line + "\n")
     if verbose:
         import traceback
 
         errors.write("".join(traceback.format_exception(error)))
-    elif not isinstance(error, OrchestraError):
+    for line in sentences(error):
+        errors.write(line + "\n")
+    if not verbose and not isinstance(error, OrchestraError | OSError):
         errors.write("this is a defect of orchestra; -v shows where it happened\n")
     errors.flush()
     return FAILED

@@ -38,6 +38,9 @@ READY_SECONDS = 60.0
 ROLLOUT_SECONDS = 120.0
 
 
+_REFUSED = "the master does not start: its last words say why"
+
+
 class _Progress:
     """Lines of progress: one that is rewritten on a terminal, one for each change elsewhere."""
 
@@ -120,7 +123,9 @@ async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Even
             await first_of(stop.wait(), asyncio.shield(bring))
             if bring.done():
                 bring.result()
-                await stop.wait()
+                await first_of(stop.wait(), cluster.refused.wait())
+                if cluster.refused.is_set():
+                    raise OrchestraError(_REFUSED)
             else:
                 bring.cancel()
                 await asyncio.wait([bring])
@@ -162,7 +167,9 @@ async def wait_for_nodes(client: "Client", cluster: LocalCluster, show: Show) ->
 
     show("waiting for the master")
     try:
-        await follow(client, NODE, "", ready, READY_SECONDS)
+        await first_of(follow(client, NODE, "", ready, READY_SECONDS), cluster.refused.wait())
+        if cluster.refused.is_set():
+            raise OrchestraError(_REFUSED)
     except TimeoutError:
         words = cluster.master.last_words() if cluster.master else ""
         raise OrchestraError(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -279,3 +280,27 @@ def _command_line(entry: Path) -> bytes:
         return (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
     except OSError:
         return b""
+
+
+async def test_up_gives_up_on_a_master_that_cannot_run_and_shares_no_directory(tmp_path: Path) -> None:
+    async def up() -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / "orchestra"), "up", "--agents=0", f"--data-dir={tmp_path / 'kept'}",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        async with asyncio.timeout(WAIT_SECONDS):
+            said, _ = await process.communicate()
+        return process.returncode, said.decode()
+
+    async with LocalCluster(0, data_dir=tmp_path / "kept", port=free_port(), report=quiet):
+        code, said = await up()
+    assert code == 1
+    assert said.startswith(f"error: {tmp_path / 'kept'}: another orchestra up runs there\n")
+    assert "Traceback" not in said
+    shutil.rmtree(tmp_path / "kept" / "m1", ignore_errors=True)
+    (tmp_path / "kept" / "m1").write_text("in the way")
+    code, said = await up()
+    assert code == 1
+    assert said.count("m1: cannot be used as data directory (File exists)") == 3
+    assert "error: the master does not start: its last words say why\n" in said
+    assert "Traceback" not in said
