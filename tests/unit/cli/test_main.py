@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -304,3 +305,14 @@ def test_main_answers_with_the_exit_code(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["api-versions"]) == 0
     assert capsys.readouterr().out == "apps/v1\ndiscovery.k8s.io/v1\nv1\n"
     assert main(["zzz"]) == 2
+
+
+def test_ctrl_c_during_the_first_imports_is_quiet() -> None:
+    code = (
+        "import signal, sys; import orchestra.cli.entry;"
+        "assert 'asyncio' not in sys.modules; signal.raise_signal(signal.SIGINT)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (-signal.SIGINT, "")
