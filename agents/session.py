@@ -34,6 +34,15 @@ _BACKOFF_LIMIT_MS = 2000
 _EVENTS_MAX = 512
 _GOODBYE_TIMEOUT_S = 1.0
 _POD_REPORTS_PER_MESSAGE = 500
+# How a stream says that it is over; InvalidStateError to a write that comes just after its end.
+_BROKEN = (
+    grpc.aio.AioRpcError,
+    grpc.aio.UsageError,
+    asyncio.InvalidStateError,
+    OSError,
+    TimeoutError,
+    EOFError,
+)
 # Opens the way to a master; leaving it closes the way.
 Dial: TypeAlias = Callable[[str], contextlib.AbstractAsyncContextManager["rpc.AgentsAsyncStub"]]
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[wire.AgentMessage, wire.MasterMessage]"
@@ -128,7 +137,7 @@ class Session:
             try:
                 wait_ms = await self._talk(master, backoff)
                 lost_said = False
-            except (grpc.aio.AioRpcError, grpc.aio.UsageError, OSError, TimeoutError, EOFError) as error:
+            except _BROKEN as error:
                 if not lost_said:
                     log.warning("no master", master=master, why=_said(error))
                     lost_said = True
