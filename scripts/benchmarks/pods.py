@@ -37,16 +37,30 @@ async def simulated_agents(cluster: LocalCluster, count: int) -> AsyncIterator[N
     """Model agents of the cluster, in a process of their own."""
     script = Path(__file__).parent / "simulated.py"
     process = await asyncio.create_subprocess_exec(sys.executable, str(script), cluster.server, str(count))
+    ended = asyncio.ensure_future(process.wait())
+
+    def stop(_: object) -> None:
+        alive.reschedule(0)
+
     try:
-        yield
+        async with asyncio.timeout(None) as alive:
+            ended.add_done_callback(stop)
+            try:
+                yield
+            finally:
+                ended.remove_done_callback(stop)
+    except TimeoutError:
+        if ended.done():
+            raise RuntimeError("the model agents' process has ended by itself") from None
+        raise
     finally:
         if process.returncode is None:
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
         except TimeoutError:
             process.kill()
-            await process.wait()
+            await ended
 
 
 def sleeper(name: str) -> core.Pod:
