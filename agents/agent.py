@@ -14,6 +14,7 @@ from agents.environment import NodeFacts
 from agents.event_counts import EventCounts
 from agents.launch import base_environment, exit_event
 from agents.log_streams import LogStreams
+from agents.pod_plans import BackoffPlan
 from agents.pod_state import Stage
 from agents.ports import PortReservations
 from agents.proxy import NodePortProxy
@@ -140,7 +141,7 @@ class Agent:
             parse_quantity(self._capacity["memory"]).value(),
             base_environment(),
         )
-        backoff = words.BackoffPlan(
+        backoff = BackoffPlan(
             settings.backoff_initial_ms * 1_000_000,
             settings.backoff_max_ms * 1_000_000,
             settings.backoff_reset_ms * 1_000_000,

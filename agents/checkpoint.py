@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.environment import HostPort
+from agents.pod_plans import BackoffPlan, plan_of
 from agents.pod_state import ContainerState, Phase, Stage
-from agents.pod_words import BackoffPlan, Termination, plan_of
+from agents.pod_words import Termination
 from agents.pods import PodMachine
 from orchestra.objects.times import ns_of
 from orchestra.pb import core

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from agents import node
 from agents import pod_words as words
 from agents.environment import HostPort
+from agents.pod_plans import BackoffPlan, plan_of
 from agents.pods import PodMachine
 from agents.session import Session
 from agents.status import StatusFacts, status_of
@@ -35,7 +36,7 @@ class SimulatedAgent:
         self.pods: dict[str, wire.PodReport] = {}
         self._clock = clock or SystemClock()
         self._instance = os.urandom(8).hex()
-        self._backoff = words.BackoffPlan()
+        self._backoff = BackoffPlan()
         # Which are in the first full picture, while it is arriving.
         self._picture: set[str] | None = None
 
@@ -88,7 +89,7 @@ class SimulatedAgent:
     def _running(self, pod: core.Pod) -> core.PodStatus:
         now_ns = self._clock.wall_ns()
         now = words.Moment(now_ns, now_ns)
-        machine = PodMachine(words.plan_of(pod, self._backoff))
+        machine = PodMachine(plan_of(pod, self._backoff))
         machine.begin(now)
         todo: list[words.Instruction] = machine.step(words.SandboxOpened(), now)
         while todo:

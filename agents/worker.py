@@ -15,6 +15,7 @@ from agents.environment import (
 )
 from agents.launch import Launching, container_spec, reserve_ports, start_message
 from agents.logs import end_of_log
+from agents.pod_plans import BackoffPlan, plan_of
 from agents.pod_state import Stage
 from agents.pods import PodMachine
 from agents.ports import NoFreePort, PortReservations
@@ -76,7 +77,7 @@ class Surroundings:
     ports: PortReservations
     reporter: Reporter
     clock: Clock
-    backoff: words.BackoffPlan
+    backoff: BackoffPlan
 
 
 Message = words.Event | Changed
@@ -96,7 +97,7 @@ class PodWorker(Actor[Message]):
         super().__init__(_MAILBOX_BOUND)
         self._pod = pod
         self._around = around
-        self.machine = machine or PodMachine(words.plan_of(pod, around.backoff))
+        self.machine = machine or PodMachine(plan_of(pod, around.backoff))
         self._resumes = machine is not None and machine.stage is not Stage.OPENING
         self._ports = ports
         self._directory = PodDirectory.of(around.settings.data_dir, pod)

@@ -11,6 +11,7 @@ from typing import Any
 
 from agents import pod_words as words
 from agents.environment import HostPort
+from agents.pod_plans import BackoffPlan, plan_of
 from agents.pods import PodMachine
 from agents.session import Session
 from agents.status import StatusFacts, status_of
@@ -21,7 +22,7 @@ from tests.simulation.loop import VirtualClock
 from tests.simulation.network import Network
 from tests.simulation.trace import Trace
 
-BACKOFF = words.BackoffPlan(500_000_000, 8_000_000_000, 20_000_000_000)
+BACKOFF = BackoffPlan(500_000_000, 8_000_000_000, 20_000_000_000)
 RESTART_SECONDS = 60
 _ORPHAN_GRACE_NS = words.NS
 
@@ -347,7 +348,7 @@ class Node:
             self.report(known.report())
 
     def _begin(self, pod: core.Pod) -> None:
-        machine = PodMachine(words.plan_of(pod, BACKOFF))
+        machine = PodMachine(plan_of(pod, BACKOFF))
         seen = {s.name: s for s in pod.status.containerStatuses if s.containerID}
         now = self.clock.wall_ns()
         if seen:

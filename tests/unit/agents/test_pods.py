@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import pod_words as w
+from agents.pod_plans import BackoffPlan, plan_of
 from agents.pod_state import Phase, Stage, duration
 from agents.pods import PodMachine
 from orchestra.pb import core
@@ -495,7 +496,7 @@ def test_a_plan_reads_the_manifest() -> None:
     container.lifecycle.preStop.sleep.seconds = 1
     container.readinessProbe.failureThreshold = 5
     pod.spec.initContainers.add(name="s", restartPolicy="Always")
-    found = w.plan_of(pod, w.BackoffPlan())
+    found = plan_of(pod, BackoffPlan())
     assert found.title == "web_default(u)"
     assert (found.grace_ns, found.deadline_ns) == (0, 7 * NS)
     (main,), (init,) = found.mains, found.inits

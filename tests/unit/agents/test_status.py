@@ -5,6 +5,7 @@ import pytest
 from agents import checkpoint
 from agents import pod_words as w
 from agents.environment import HostPort
+from agents.pod_plans import BackoffPlan, plan_of
 from agents.pod_state import Phase, Stage
 from agents.pods import PodMachine
 from agents.status import StatusFacts, phase_of, status_of
@@ -29,7 +30,7 @@ def pod(policy: str = "Always", *, init: bool = False, probe: bool = False) -> c
 
 
 def machine_for(found: core.Pod, *events: w.Event) -> PodMachine:
-    machine = PodMachine(w.plan_of(found, w.BackoffPlan()))
+    machine = PodMachine(plan_of(found, BackoffPlan()))
     machine.begin(NOW)
     for event in events:
         machine.step(event, NOW)
@@ -150,7 +151,7 @@ def test_a_checkpoint_brings_a_machine_back_as_it_was() -> None:
     found = pod()
     machine = machine_for(found, OPENED, STARTED, ended(3), w.Started("a", 2, NOW.wall_ns))
     text = checkpoint.dump(machine, found, FACTS.ports)
-    again, same_pod, ports = checkpoint.load(text, w.BackoffPlan(), {"a": 2})
+    again, same_pod, ports = checkpoint.load(text, BackoffPlan(), {"a": 2})
     assert same_pod == found
     assert ports == {"a": [HostPort("http", 80, 20001)]}
     before = status_of(machine, found, FACTS, core.PodStatus(), NOW.wall_ns)
@@ -164,11 +165,11 @@ def test_a_checkpoint_older_than_the_newest_run_goes_on_with_that_run() -> None:
     found = pod()
     machine = machine_for(found, OPENED, STARTED)
     text = checkpoint.dump(machine, found, {})
-    again, _, _ = checkpoint.load(text, w.BackoffPlan(), {"a": 4})
+    again, _, _ = checkpoint.load(text, BackoffPlan(), {"a": 4})
     assert (again.stage, again.mains[0].run, again.mains[0].phase) == (Stage.RUNNING, 4, Phase.RUNNING)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 99}', "[]"])
 def test_what_is_no_checkpoint_is_refused(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        checkpoint.load(text, w.BackoffPlan(), {})
+        checkpoint.load(text, BackoffPlan(), {})
