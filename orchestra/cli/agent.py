@@ -22,7 +22,7 @@ def process(session: Session) -> int:
     options = session.options
     if session.words:
         raise UsageError(f"agent takes no words, got {session.words[0]!r}")
-    logging.configure(options.v)
+    logging.configure(options.v + 1)
     from agents.agent import AgentSettings, run_agent
     from orchestra.aio.rpc.channel import check_address
     from orchestra.cli.processes import run_until_stopped

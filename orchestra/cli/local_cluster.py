@@ -29,7 +29,8 @@ DEFAULT_PORT = 7070
 BLOCKS = 200
 # Ports of the host for pods, disjoint for each agent, below the node ports and the kernel's ephemeral range.
 FIRST_POD_PORT = 10_000
-POD_PORTS_EACH = 1_000
+LAST_POD_PORT = 29_999
+POD_PORTS_EACH_MAX = 1_000
 # A master that ends by itself so often, as on a damaged log, will not run at the next try either.
 MASTER_TRIES = 3
 MASTER_TRY_SECONDS = 10.0
@@ -183,7 +184,7 @@ class LocalCluster:
         master_flags: Sequence[str] = (),
         agent_flags: Sequence[str] = (),
         keep: bool = True,
-        verbosity: int = 1,
+        verbosity: int = 0,
         report: Callable[[str], None] | None = None,
     ) -> None:
         self._agent_count = agents
@@ -259,12 +260,13 @@ class LocalCluster:
     def _agent(self, number: int) -> Member:
         assert self._block is not None
         name = f"n{number}"
-        first = FIRST_POD_PORT + (number - 1) * POD_PORTS_EACH
+        each = min(POD_PORTS_EACH_MAX, (LAST_POD_PORT - FIRST_POD_PORT + 1) // self._agent_count)
+        first = FIRST_POD_PORT + (number - 1) * each
         member = Member(
             name,
             ["agent", "--name", name, "--master", self.server, "--data-dir", str(self.data_dir / name),
              "--address", self._block.address(number), "--runtime", self._runtime,
-             "--port-range", f"{first}-{first + POD_PORTS_EACH - 1}", "--with-parent", "--stop-pods",
+             "--port-range", f"{first}-{first + each - 1}", "--with-parent", "--stop-pods",
              *(["--capacity", self._capacity] if self._capacity else []),
              *(["-v", str(self._verbosity)] if self._verbosity else []), *self._agent_flags],
             self.data_dir / f"{name}.log",

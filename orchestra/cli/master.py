@@ -97,7 +97,7 @@ def process(session: Session) -> int:
         raise UsageError(f"master takes no words, got {session.words[0]!r}")
     if options.node_eviction_grace < 0:
         raise UsageError("--node-eviction-grace must not be negative")
-    logging.configure(options.v)
+    logging.configure(options.v + 1)
     settings = MasterSettings(
         name=options.name,
         data_dir=Path(options.data_dir),

@@ -112,7 +112,7 @@ async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Even
         capacity=options.capacity,
         runtime=options.runtime,
         master_flags=[f"--node-eviction-grace={options.node_eviction_grace:g}s"],
-        verbosity=max(1, options.v),
+        verbosity=options.v,
         report=progress.say,
     )
     failed = False

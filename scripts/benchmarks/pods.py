@@ -26,7 +26,7 @@ STOP_SECONDS = 20.0
 @contextlib.asynccontextmanager
 async def cluster_of(agents: int, **settings: object) -> AsyncIterator[tuple[LocalCluster, Client]]:
     """A cluster with every node Ready, and a client of it."""
-    cluster = LocalCluster(agents, port=free_port(), verbosity=0, report=lambda line: None, **settings)  # type: ignore[arg-type]
+    cluster = LocalCluster(agents, port=free_port(), report=lambda line: None, **settings)  # type: ignore[arg-type]
     async with cluster, Client(cluster.server) as client:
         await wait_for_nodes(client, cluster, lambda line: None)
         yield cluster, client
