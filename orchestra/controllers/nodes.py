@@ -11,6 +11,7 @@ from orchestra.base.log import get_logger
 from orchestra.controllers.liveness import Liveness
 from orchestra.controllers.plans import nodes as plans
 from orchestra.controllers.plans import pods as podq
+from orchestra.controllers.plans.losses import Losses
 from orchestra.controllers.plans.nodes import Disruption, Eviction, NodeObserved, NodePlan, Session
 from orchestra.controllers.runner import DONE, Outcome, OwnWrites, all_of, unless_gone, until
 from orchestra.controllers.settings import ControllerSettings
@@ -51,7 +52,7 @@ class NodesReconciler:
         self._pods: Informer = informers.of(POD)
         self._disruption = Disruption.NONE
         self._disrupted_since_ns = 0
-        self._turns: dict[str, int] = {}
+        self._losses = Losses()
         # Nodes still lost when a disruption ended, and until when they are awaited.
         self._spared: dict[str, int] = {}
         # Since when NoExecute taints are known: node → (key, value) → monotonic time.
@@ -77,12 +78,16 @@ class NodesReconciler:
     def _node_changed(self, old: core.Node | None, new: core.Node | None) -> None:
         if new is not None:
             self.queue.add(new.metadata.name)
+            if old is None:
+                self._count(new.metadata.name, self._clock.monotonic_ns())
         elif old is not None:
-            self._taints_seen.pop(old.metadata.name, None)
-            self._liveness.forget(old.metadata.name)
+            name = old.metadata.name
+            self._taints_seen.pop(name, None)
+            self._liveness.forget(name)
+            self._losses.not_lost(name)
+            self._spared.pop(name, None)
             # One node less: whether most are lost may have another answer now.
-            for name in self.all_keys():
-                self.queue.add(name)
+            self.queue.add(name)
 
     def _pod_changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
         """A pod that a lost or tainted node still gets, or that its agent's last word made ready again."""
@@ -96,15 +101,17 @@ class NodesReconciler:
 
     def _liveness_changed(self, node: str) -> None:
         self.queue.add(node)
+        if self._nodes.get("", node) is not None:
+            self._count(node, self._clock.monotonic_ns())
 
     async def reconcile(self, key: str) -> Outcome:
         """One look at one node."""
         await self._writes.seen(key, self._nodes, self._pods)
+        now_ns = self._clock.monotonic_ns()
+        self._judge_disruption(now_ns)
         node = self._nodes.get("", key)
         if node is None:
             return DONE
-        now_ns = self._clock.monotonic_ns()
-        self._judge_disruption(now_ns)
         session, at_ns = self._session(key, now_ns)
         observed = NodeObserved(
             node=node,
@@ -114,7 +121,7 @@ class NodesReconciler:
             disruption=self._disruption,
             lost_at_ns=at_ns or 0,
             judge_at_ns=at_ns if session in (Session.AWAITED, Session.RESTARTING) else None,
-            evict_not_before_ns=max(self._turns.get(key, 0), self._spared.get(key, 0)),
+            evict_not_before_ns=max(self._turn_ns(key), self._spared.get(key, 0)),
             taints_seen_ns=self._note_taints(node, now_ns),
         )
         plan = plans.plan(observed, now_ns, self._clock.wall_ns())
@@ -132,35 +139,48 @@ class NodesReconciler:
             return Session.OPEN, None
         return (Session.RESTARTING if now_ns < suspect_ns else Session.LOST), suspect_ns
 
+    def _count(self, name: str, now_ns: int) -> None:
+        """Notes how a node stands; called when that changes, so that nobody has to look at all nodes."""
+        session, at_ns = self._session(name, now_ns)
+        if session is Session.LOST and at_ns is not None:
+            self._losses.lost(name, at_ns)
+            return
+        self._spared.pop(name, None)
+        if at_ns is None:
+            self._losses.not_lost(name)
+        else:
+            self._losses.awaited(name, at_ns)
+
+    def _turn_ns(self, name: str) -> int:
+        """Before when the node is not evicted for the disruption's sake."""
+        if self._disruption is Disruption.NONE:
+            return 0
+        interval_ns = self._settings.disrupted_eviction_interval_ms * NS_PER_MS
+        return self._losses.turn(name, self._disrupted_since_ns, interval_ns) or 0
+
     def _judge_disruption(self, now_ns: int) -> None:
-        """Counts the lost nodes; when the judgement changes every lost node is looked at again."""
-        names = self.all_keys()
-        lost: dict[str, int] = {}
-        for name in names:
-            session, at_ns = self._session(name, now_ns)
-            if session is Session.LOST and at_ns is not None:
-                lost[name] = at_ns
-        before, self._disruption = self._disruption, plans.disruption(len(names), len(lost))
+        """Judges by the count of the lost; when the judgement changes every lost node is looked at again."""
+        for name in self._losses.due(now_ns):
+            if self._nodes.get("", name) is not None:
+                self._count(name, now_ns)
+        total, lost = len(self._nodes), len(self._losses)
+        before, self._disruption = self._disruption, plans.disruption(total, lost)
         if before is Disruption.NONE or (before, self._disruption) == (Disruption.FULL, Disruption.PARTIAL):
             self._disrupted_since_ns = now_ns
-        self._turns = {}
-        self._spared = {name: until_ns for name, until_ns in self._spared.items() if name in lost}
-        if self._disruption is not Disruption.NONE:
-            interval_ns = self._settings.disrupted_eviction_interval_ms * NS_PER_MS
-            self._turns = plans.turns(lost, self._disrupted_since_ns, interval_ns)
         if before is self._disruption:
             return
-        for name in lost:
+        names = self._losses.names()
+        for name in names:
             self.queue.add(name)
         if self._disruption is Disruption.NONE:
             # The fault was not theirs alone: who is not back yet may be dialling, as after a master's start.
             until_ns = now_ns + self._settings.startup_grace_ms * NS_PER_MS
-            self._spared = dict.fromkeys(lost, until_ns)
-            log.info("enough nodes are back", lost=len(lost), nodes=len(names))
+            self._spared = dict.fromkeys(names, until_ns)
+            log.info("enough nodes are back", lost=lost, nodes=total)
             return
-        log.warning("most nodes are lost", state=self._disruption.value, lost=len(lost), nodes=len(names))
+        log.warning("most nodes are lost", state=self._disruption.value, lost=lost, nodes=total)
         if before is Disruption.NONE:
-            self._tell_of_doubt(list(lost), len(names))
+            self._tell_of_doubt(names, total)
 
     def _tell_of_doubt(self, lost: list[str], total: int) -> None:
         said = (

@@ -106,16 +106,6 @@ def disruption(total: int, lost: int) -> Disruption:
     return Disruption.PARTIAL if lost * 100 >= total * _MOST_PERCENT else Disruption.NONE
 
 
-def turns(lost: Mapping[str, int], since_ns: int, interval_ns: int) -> dict[str, int]:
-    """When each lost node may be evicted while the cluster is disrupted: one each interval.
-
-    The oldest loss goes first, and it waits an interval too, in case they all return.
-    lost: node names with the time of their loss.
-    """
-    ordered = sorted(lost, key=lambda name: (lost[name], name))
-    return {name: since_ns + (turn + 1) * interval_ns for turn, name in enumerate(ordered)}
-
-
 def ready_condition(node: core.Node) -> core.NodeCondition | None:
     """The node's Ready condition, None if it has none."""
     return next((found for found in node.status.conditions if found.type == READY), None)

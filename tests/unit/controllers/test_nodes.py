@@ -79,6 +79,16 @@ async def test_a_master_that_lost_most_nodes_doubts_itself(
     assert "EvictionSlowed" in world.notes.reasons()
 
 
+async def test_a_lost_node_that_is_deleted_no_longer_counts(world: World) -> None:
+    world.kill_node("n1")
+    world.kill_node("n2")
+    await world.until_all(lambda: world.group.nodes.disruption is Disruption.PARTIAL, "doubt")
+    await world.objects.delete(NODE, "", "n1")
+    await world.until_all(lambda: world.group.nodes.disruption is Disruption.NONE, "one of two is lost")
+    await world.objects.delete(NODE, "", "n3")
+    await world.until_all(lambda: world.group.nodes.disruption is Disruption.FULL, "one of one is lost")
+
+
 async def test_all_nodes_gone_at_once_and_back() -> None:
     world = World(ControllerSettings(node_eviction_grace_ms=1, disrupted_eviction_interval_ms=60_000))
     await world.start()

@@ -68,10 +68,6 @@ def test_disruption(total: int, lost: int, expected: Disruption) -> None:
     assert plans.disruption(total, lost) is expected
 
 
-def test_turns_go_by_age() -> None:
-    assert plans.turns({"b": 1, "a": 2, "c": 0}, 100, 10) == {"c": 110, "b": 120, "a": 130}
-
-
 def test_nothing_to_do_for_a_node_that_is_well() -> None:
     assert look(observe(Session.OPEN, pod())) == NodePlan()
 
