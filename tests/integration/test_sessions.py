@@ -60,6 +60,12 @@ async def liveness_of(master: Master, node: str, connected: bool) -> None:
         unsubscribe()
 
 
+async def joined(master: Master, one: ScriptedAgent, **fields: Any) -> None:
+    """Connects an agent; returns when its node is known to be alive."""
+    await one.connect(**fields)
+    await liveness_of(master, one.name, connected=True)
+
+
 def slice_of(name: str, pods: list[core.Pod], ready: bool = True) -> discovery.EndpointSlice:
     made = discovery.EndpointSlice(
         metadata=meta.ObjectMeta(name=name, namespace="default"), addressType="IPv4"
@@ -76,7 +82,7 @@ def slice_of(name: str, pods: list[core.Pod], ready: bool = True) -> discovery.E
 
 async def test_registering_makes_a_node_and_a_second_time_keeps_what_others_set(master: Master) -> None:
     async with agent_of(master.address) as first:
-        await first.connect(labels={"disk": "ssd", "rack": "1"})
+        await joined(master, first, labels={"disk": "ssd", "rack": "1"})
         assert first.received[0].HasField("welcome")
         assert first.received[0].welcome.master == "m1"
     node = await master.client.get("nodes", "", "n1")
@@ -89,7 +95,7 @@ async def test_registering_makes_a_node_and_a_second_time_keeps_what_others_set(
     await master.client.patch("nodes", "", "n1", patch)
     await liveness_of(master, "n1", connected=False)
     async with agent_of(master.address, instance="i2") as second:
-        await second.connect(labels={"disk": "hdd"})
+        await joined(master, second, labels={"disk": "hdd"})
     node = await master.client.get("nodes", "", "n1")
     assert node.spec.unschedulable
     labels = dict(node.metadata.labels)
@@ -98,11 +104,11 @@ async def test_registering_makes_a_node_and_a_second_time_keeps_what_others_set(
 
 async def test_registering_again_unchanged_writes_nothing(master: Master) -> None:
     async with agent_of(master.address) as first:
-        await first.connect()
+        await joined(master, first)
     before = await master.client.get("nodes", "", "n1")
     await liveness_of(master, "n1", connected=False)
     async with agent_of(master.address) as second:
-        await second.connect()
+        await joined(master, second)
     after = await master.client.get("nodes", "", "n1")
     assert after.metadata.resourceVersion == before.metadata.resourceVersion
 
@@ -122,7 +128,7 @@ async def test_the_first_picture_then_increments(master: Master) -> None:
     await client.create(inside)
     await client.create(slice_of("web-1", [mine]))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         assert set(one.pods) == {mine.metadata.uid}
         assert set(one.others) == {("service", "web"), ("endpoint_slice", "web-1")}
         later = await client.create(pod_on("n1", "later"))
@@ -142,7 +148,7 @@ async def test_a_large_picture_comes_in_several_messages(master: Master) -> None
         big.metadata.annotations["text"] = "x" * 250_000
         await master.client.create(big)
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         assert len(one.pods) == 6
         orders = [message.orders for message in one.received if message.HasField("orders")]
         assert len(orders) > 1
@@ -152,7 +158,7 @@ async def test_a_large_picture_comes_in_several_messages(master: Master) -> None
 async def test_statuses_are_written_and_keep_what_others_said(master: Master) -> None:
     waiting = await master.client.create(pod_on("", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         await master.objects.bind("default", "web", waiting.metadata.uid, "n1")
         await one.until(lambda: waiting.metadata.uid in one.pods)
         pod = one.pods[waiting.metadata.uid]
@@ -170,7 +176,7 @@ async def test_one_bad_report_does_not_stop_the_others(master: Master) -> None:
     good = await master.client.create(pod_on("n1", "good"))
     elsewhere = await master.client.create(pod_on("n2", "elsewhere"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         reports = [
             agent.PodReport(
                 namespace="default", name="nobody", uid="u", status=core.PodStatus(phase="Running")
@@ -191,14 +197,14 @@ async def test_one_bad_report_does_not_stop_the_others(master: Master) -> None:
 async def test_pods_told_at_registration_are_taken_in(master: Master) -> None:
     held = await master.client.create(pod_on("n1", "held"))
     async with agent_of(master.address) as one:
-        await one.connect(pods=[report_of(held, phase="Running")])
+        await joined(master, one, pods=[report_of(held, phase="Running")])
         await seen(master, "pods", "held", lambda pod: pod.status.phase == "Running")
 
 
 async def test_a_pod_that_has_fully_stopped_is_removed(master: Master) -> None:
     held = await master.client.create(pod_on("n1", "held"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         await one.report(held, phase="Running")
         await seen(master, "pods", "held", lambda pod: pod.status.phase == "Running")
         _, removed = await master.client.delete("pods", "default", "held")
@@ -213,7 +219,7 @@ async def test_a_pod_that_has_fully_stopped_is_removed(master: Master) -> None:
 async def test_a_pod_that_ended_before_it_was_deleted_needs_no_second_word(master: Master) -> None:
     held = await master.client.create(pod_on("n1", "held"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         # Its end is known, but its phase is one that still has a grace period.
         await one.report(held, phase="Running", finished=True)
         await seen(master, "pods", "held", lambda pod: pod.status.phase == "Running")
@@ -228,7 +234,7 @@ async def test_drained_comes_after_every_agent_has_applied_the_change(master: Ma
     uid = pod.metadata.uid
     async with agent_of(master.address, "n1") as one, agent_of(master.address, "n2", "i2") as two:
         for each in (one, two):
-            await each.connect()
+            await joined(master, each)
             await each.applied()
         await client.delete("pods", "default", "web")
         await one.until(lambda: one.pods[uid].metadata.HasField("deletionTimestamp"))
@@ -256,8 +262,8 @@ async def test_an_agent_that_never_applies_holds_a_pod_only_so_long(master: Mast
     pod = await client.create(pod_on("n1", "web"))
     await client.create(slice_of("web-1", [pod]))
     async with agent_of(master.address, "n1") as one, agent_of(master.address, "n2", "i2") as two:
-        await one.connect()
-        await two.connect()
+        await joined(master, one)
+        await joined(master, two)
         began = asyncio.get_running_loop().time()
         await client.delete("pods", "default", "web")
         await one.until(lambda: one.drained == [pod.metadata.uid])
@@ -269,9 +275,9 @@ async def test_an_agent_that_leaves_is_not_waited_for(master: Master) -> None:
     pod = await client.create(pod_on("n1", "web"))
     listed = await client.create(slice_of("web-1", [pod]))
     async with agent_of(master.address, "n1") as one:
-        await one.connect()
+        await joined(master, one)
         async with agent_of(master.address, "n2", "i2") as two:
-            await two.connect()
+            await joined(master, two)
             await client.delete("pods", "default", "web")
             await client.delete("endpointslices", "default", listed.metadata.name)
             await one.until(lambda: not one.others)
@@ -285,18 +291,18 @@ async def test_an_agent_that_leaves_is_not_waited_for(master: Master) -> None:
 async def test_a_reconnecting_agent_is_told_again_what_is_drained(master: Master) -> None:
     pod = await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         await master.client.delete("pods", "default", "web")
         await one.until(lambda: one.drained == [pod.metadata.uid])
     await liveness_of(master, "n1", connected=False)
     async with agent_of(master.address) as again:
-        await again.connect()
+        await joined(master, again)
         await again.until(lambda: again.drained == [pod.metadata.uid])
 
 
 async def test_a_second_agent_of_the_same_name_is_refused(master: Master) -> None:
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         async with agent_of(master.address, instance="i2") as two:
             await two.register()
             answer = await two.read()
@@ -308,13 +314,13 @@ async def test_a_second_agent_of_the_same_name_is_refused(master: Master) -> Non
         await one.until(lambda: len(one.pods) == 1)
     await liveness_of(master, "n1", connected=False)
     async with agent_of(master.address, instance="i2") as three:
-        await three.connect()
+        await joined(master, three)
 
 
 async def test_the_same_agent_dialling_again_replaces_its_old_session(master: Master) -> None:
     async with agent_of(master.address) as one, agent_of(master.address) as again:
-        await one.connect()
-        await again.connect()
+        await joined(master, one)
+        await joined(master, again)
         await liveness_of(master, "n1", connected=True)
         await master.client.create(pod_on("n1", "web"))
         await again.until(lambda: len(again.pods) == 1)
@@ -345,7 +351,7 @@ async def test_another_nodes_pod_cannot_be_said_to_have_stopped(master: Master) 
     foreign = await master.client.create(pod_on("n2", "foreign"))
     await master.client.delete("pods", "default", "foreign")
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         reports = [report_of(foreign, finished=True, phase="Succeeded"), report_of(own, phase="Running")]
         await one.send(status_report=agent.StatusReport(pods=reports))
         await seen(master, "pods", "own", lambda pod: pod.status.phase == "Running")
@@ -361,7 +367,7 @@ async def test_a_session_that_does_not_begin_with_register(master: Master) -> No
 
 async def test_heartbeats_stay_in_memory(master: Master) -> None:
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         before = master.store.revision
         pod = await master.client.create(pod_on("n1", "web"))
         await one.send(heartbeat=agent.Heartbeat(cpu_millis=250, memory_bytes=1 << 30))
@@ -387,7 +393,7 @@ async def test_a_node_is_alive_once_its_agent_acts_on_the_whole_picture(master: 
 
 async def test_a_closed_stream_is_known_at_once(master: Master) -> None:
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         await liveness_of(master, "n1", connected=True)
     await liveness_of(master, "n1", connected=False)
     state = master.liveness.state("n1")
@@ -397,7 +403,7 @@ async def test_a_closed_stream_is_known_at_once(master: Master) -> None:
 
 async def test_a_goodbye_gives_time_to_restart(master: Master) -> None:
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         await one.send(goodbye=agent.Goodbye(restarting=True, restart_seconds=30))
         await one.call.done_writing()
         assert await one.read() is None
@@ -411,7 +417,7 @@ async def test_a_goodbye_gives_time_to_restart(master: Master) -> None:
 async def test_last_words_are_written(master: Master) -> None:
     pods = [await master.client.create(pod_on("n1", f"web-{number}")) for number in range(20)]
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         reports = [report_of(pod, phase="Succeeded") for pod in pods]
         await one.send(status_report=agent.StatusReport(pods=reports))
         await one.send(goodbye=agent.Goodbye())
@@ -425,7 +431,7 @@ async def test_events_of_agents_are_recorded(master: Master) -> None:
     pod = await master.client.create(pod_on("n1", "web"))
     foreign = await master.client.create(pod_on("n2", "foreign"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         events = []
         for about in (foreign, pod):
             event = core.Event(reason="Started", message="Started container main", type="Normal")
@@ -441,7 +447,7 @@ async def test_events_of_agents_are_recorded(master: Master) -> None:
 
 async def test_deleting_a_node_makes_its_agent_register_anew(master: Master) -> None:
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         await master.client.delete("nodes", "", "n1")
         with pytest.raises(Exception, match="register anew"):
             await one.until(lambda: False)
@@ -449,7 +455,8 @@ async def test_deleting_a_node_makes_its_agent_register_anew(master: Master) -> 
 
 async def test_a_stopping_master_tells_its_agents_and_does_not_suspect_them(master: Master) -> None:
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
+        await liveness_of(master, "n1", connected=True)
         await master.server.stop(1)
         with pytest.raises(Exception, match="stopping"):
             await one.until(lambda: False)
@@ -463,7 +470,7 @@ async def test_an_agent_that_takes_nothing_is_disconnected(
 ) -> None:
     monkeypatch.setattr(sessions, "STALL_SECONDS", 0.3)
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         for number in range(30):
             big = pod_on("n1", f"big-{number}")
             big.metadata.annotations["text"] = "x" * 250_000
@@ -477,7 +484,7 @@ async def test_a_machine_that_dies_without_a_word_is_found_on_both_ends() -> Non
     quick = Keepalive(interval_ms=100, timeout_ms=700, without_calls=True)
     async with serving(keepalive=quick) as master, Cable(master.port) as cable:
         one = ScriptedAgent(cable.address, "n1", "i1", keepalive=quick)
-        await one.connect()
+        await joined(master, one)
         cable.cut.set()
         await liveness_of(master, "n1", connected=False)
         with pytest.raises(grpc.aio.AioRpcError):
@@ -545,7 +552,7 @@ async def pushing(one: Any, *messages: agent.PushLogMessage) -> agent.OpenLog:
 async def test_a_log_is_bridged(master: Master) -> None:
     pod = await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         pushed = asyncio.create_task(
             pushing(one, agent.PushLogMessage(data=b"one\n"), agent.PushLogMessage(data=b"x" * 200_000))
         )
@@ -561,7 +568,7 @@ async def test_a_log_is_bridged(master: Master) -> None:
 async def test_a_log_that_cannot_be_read_says_why(master: Master) -> None:
     await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         pushed = asyncio.create_task(pushing(one, agent.PushLogMessage(error="there is no earlier run")))
         with pytest.raises(BadRequest, match="no earlier run"):
             await anext(master.client.logs("default", "web", previous=True))
@@ -588,7 +595,7 @@ async def test_logs_that_nobody_can_have(master: Master) -> None:
 async def test_an_agent_lost_before_it_dials_ends_the_log(master: Master) -> None:
     await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         reading = asyncio.create_task(anext(master.client.logs("default", "web")))
         await one.until(lambda: one.received[-1].HasField("open_log"))
     with pytest.raises(Unavailable, match="gone"):
@@ -599,7 +606,7 @@ async def test_an_agent_lost_before_it_dials_ends_the_log(master: Master) -> Non
 async def test_a_reader_that_leaves_ends_the_agents_stream(master: Master) -> None:
     await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         stream = master.client.logs("default", "web", follow=True)
         reading = asyncio.create_task(anext(stream))
         await one.until(lambda: one.received[-1].HasField("open_log"))
@@ -614,7 +621,7 @@ async def test_a_reader_that_leaves_ends_the_agents_stream(master: Master) -> No
 async def test_a_reader_that_takes_nothing_holds_the_agent_back(master: Master) -> None:
     await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         stream = master.client.logs("default", "web", follow=True)
         reading = asyncio.create_task(anext(stream))
         await one.until(lambda: one.received[-1].HasField("open_log"))
@@ -634,7 +641,7 @@ async def test_a_reader_that_takes_nothing_holds_the_agent_back(master: Master) 
 async def test_an_agent_that_dies_while_it_pushes_ends_the_reader(master: Master) -> None:
     await master.client.create(pod_on("n1", "web"))
     async with agent_of(master.address) as one:
-        await one.connect()
+        await joined(master, one)
         stream = master.client.logs("default", "web", follow=True)
         reading = asyncio.create_task(anext(stream))
         await one.until(lambda: one.received[-1].HasField("open_log"))
