@@ -5,6 +5,7 @@ Every wait is for something that happens; the bound on each is the test's own ti
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from agents.runtime.contract import (
 )
 from agents.runtime.local import Local, clear_leftovers
 from agents.runtime.spawner import tree
+from agents.runtime.spawner.containers import Forker
 
 IS_ROOT = os.geteuid() == 0
 # Namespaces need privilege: without it there is nothing to test, and CI has it.
@@ -439,3 +441,39 @@ async def test_output_is_kept_whole_and_files_are_rotated(machine: Machine) -> N
     lines = [line for file in files for line in file.read_text().splitlines()]
     assert [line[40:] for line in lines[:-1]] == [f"line {i}" for i in range(20000)]
     assert lines[-1][38:] == "P no newline at the end"
+
+
+async def test_a_request_nobody_knows_costs_no_container(machine: Machine) -> None:
+    await machine.pod("p")
+    pid = await machine.start("p", SLEEP)
+    with pytest.raises(RuntimeFailure, match="_do_unheard_of"):
+        await machine.runtime._ask("unheard_of")
+    os.kill(pid, 0)
+
+
+async def test_without_descriptors_containers_are_refused_and_none_is_lost(machine: Machine) -> None:
+    await machine.pod("p")
+    await machine.start("p", SLEEP)
+    spawner = machine.runtime._child
+    used = len(os.listdir(f"/proc/{spawner}/fd"))
+    resource.prlimit(spawner, resource.RLIMIT_NOFILE, (used + 20, used + 20))
+    for attempt in range(10):
+        with pytest.raises(RuntimeFailure, match="too many open files"):
+            await machine.start("p", SLEEP, f"other{attempt}")
+    assert len(os.listdir(f"/proc/{spawner}/fd")) == used
+    await machine.runtime.kill("p/main/1")
+    assert (await machine.exit()).signal == signal.SIGKILL
+
+
+async def test_a_refused_fork_leaves_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    forker = Forker(tree.new_node_tag(), isolated=False)
+    sandbox = forker.open_sandbox({"pod": "p"})
+    request = {"log": str(tmp_path / "log"), "log_bytes_max": 1000, "log_files_max": 2}
+    monkeypatch.setattr(os, "fork", refused)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(BlockingIOError):
+        forker.start(sandbox, request)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,8 +1,10 @@
 """Sandboxes and containers as the spawner holds them: namespaces by file descriptor, processes by tag."""
 
 import contextlib
+import errno
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from agents.runtime.spawner import child, syscalls, tree
 from agents.runtime.spawner.capture import Capture, LogFile
 
 _OUTPUT_MAX = 10 << 10
+# Descriptors that no container gets: one container takes seven while it starts.
+_FILES_KEPT = 24
 
 
 class Sandbox:
@@ -28,7 +32,8 @@ class Sandbox:
         self.blob = blob
         self.namespaces: list[tuple[int, int]] = []
         self.pid_namespace = -1
-        self.pause = 0
+        # A descriptor of the process that keeps the PID namespace, -1 without one.
+        self.pause = -1
         self.tmpfs: list[str] = []
 
     @property
@@ -75,6 +80,27 @@ class Process:
             return 128 + os.WTERMSIG(status), os.WTERMSIG(status)
         return os.WEXITSTATUS(status), 0
 
+    def kill(self) -> None:
+        """By its pid, which is ours until it is reaped: it may not have a group or a tag yet."""
+        if self.wait_status is None:
+            for kill in (os.kill, os.killpg):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(self.pid, signal.SIGKILL)
+
+    def describe(self) -> dict[str, Any]:
+        """As the agent is told."""
+        code, number = self.exit()
+        return {
+            "container": self.id,
+            "pod": self.pod,
+            "pid": self.pid,
+            "started_ns": self.started_ns,
+            "ended": self.ended,
+            "code": code,
+            "signal": number,
+            "exited_ns": self.exited_ns,
+        }
+
 
 _OWN_PID_NAMESPACE = "/proc/self/ns/pid"
 
@@ -108,11 +134,23 @@ class Forker:
         self._counter = (self._counter + 1) % (1 << tree.COUNTER_BITS)
         return (self._node_tag << tree.COUNTER_BITS) | self._counter
 
+    def _keep_some_files(self) -> None:
+        """Refuses before the last descriptors are used: what watches and ends containers needs them.
+
+        The kernel gives the lowest free number, so a high one says that nearly all are taken.
+        Raises: OSError.
+        """
+        lowest = os.dup(self._own_pid_namespace)
+        os.close(lowest)
+        if lowest + _FILES_KEPT > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+            raise OSError(errno.EMFILE, "the node's spawner has too many open files: raise ulimit -n")
+
     def open_sandbox(self, request: dict[str, Any]) -> Sandbox:
         """Raises: OSError when a namespace or a memory volume cannot be made; nothing is left then."""
         sandbox = Sandbox(request["pod"], self.isolated, request.get("blob", ""))
         if not self.isolated:
             return sandbox
+        self._keep_some_files()
         try:
             for path, size in request.get("tmpfs", ()):
                 data = f"mode=1777,size={size}" if size else "mode=1777"
@@ -130,7 +168,11 @@ class Forker:
         """UTS and IPC namespaces live on by the file descriptors: no process has to stay in them."""
         ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
         done_r, done_w = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            _close_all(ready_r, ready_w, done_r, done_w)
+            raise
         if pid == 0:
             try:
                 os.close(done_w)
@@ -167,7 +209,8 @@ class Forker:
                 syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
             os.close(status_w)
             status_w = -1
-            sandbox.pause = pid
+            # Not by its number, which may be another's by the time the pod is closed.
+            sandbox.pause = os.pidfd_open(pid)
             failure = os.read(status_r, 512)
             if failure:
                 raise OSError(2, failure.decode(errors="replace"))
@@ -179,9 +222,10 @@ class Forker:
 
     def close_sandbox(self, sandbox: Sandbox) -> None:
         """Lets go of everything of the pod; its containers have ended before."""
-        if sandbox.pause:
+        if sandbox.pause >= 0:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(sandbox.pause, signal.SIGKILL)
+                signal.pidfd_send_signal(sandbox.pause, signal.SIGKILL)
+            os.close(sandbox.pause)
         for fd, _ in sandbox.namespaces:
             os.close(fd)
         if sandbox.pid_namespace >= 0:
@@ -191,19 +235,26 @@ class Forker:
                 syscalls.unmount(path)
         sandbox.namespaces.clear()
         sandbox.tmpfs.clear()
-        sandbox.pid_namespace, sandbox.pause = -1, 0
+        sandbox.pid_namespace = sandbox.pause = -1
 
     def start(self, sandbox: Sandbox, request: dict[str, Any]) -> Process:
         """Forks a container. Whether its program could be run is said on `status_fd`, by closing it."""
+        self._keep_some_files()
         log = LogFile(request["log"], request["log_bytes_max"], request["log_files_max"])
         out_r, out_w = os.pipe2(os.O_CLOEXEC)
         err_r, err_w = os.pipe2(os.O_CLOEXEC)
         tag = self.next_tag()
-        pid, status = self._fork(sandbox, request, tag, (out_w, err_w), -1)
+        try:
+            pid, status = self._fork(sandbox, request, tag, (out_w, err_w), -1)
+        except OSError:
+            # No process more is allowed, say; it will be tried again and again.
+            _close_all(out_r, err_r)
+            log.close()
+            raise
+        finally:
+            _close_all(out_w, err_w)
         os.set_blocking(out_r, False)
         os.set_blocking(err_r, False)
-        os.close(out_w)
-        os.close(err_w)
         process = Process(request["container"], sandbox.pod, pid, tag, status, request)
         process.log = log
         process.captures = [Capture(out_r, b"stdout", log), Capture(err_r, b"stderr", log)]
@@ -211,6 +262,7 @@ class Forker:
 
     def execute(self, sandbox: Sandbox, main: Process, request: dict[str, Any]) -> Process:
         """Forks a command inside a running container."""
+        self._keep_some_files()
         request = {**request, "env": main.environment, "cwd": main.directory}
         out_r, out_w = os.pipe2(os.O_CLOEXEC)
         mounts = -1
@@ -257,6 +309,11 @@ class Forker:
             os.close(status_w)
         os.set_blocking(status_r, False)
         return pid, status_r
+
+
+def _close_all(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def read_failure(fd: int) -> dict[str, Any] | None:

@@ -95,6 +95,7 @@ class Spawner:
         for process in list(self._processes.values()):
             if process.deadline and process.deadline <= now and not process.timed_out:
                 process.timed_out, process.deadline = True, 0.0
+                process.kill()
                 tree.kill_session(process.pid, process.tag)
         if self._link is None and 0 <= self._linger() <= now - self._alone_since:
             self._stop_all()
@@ -153,7 +154,7 @@ class Spawner:
             process.log.close()
         process.ended = True
         if process.failure is None:
-            self._send({"event": "exit", **_describe(process)})
+            self._send({"event": "exit", **process.describe()})
         else:
             self._processes.pop(process.id, None)
         if self._stopping:
@@ -184,19 +185,21 @@ class Spawner:
                 self._kill_tree(process)
 
     def _kill_tree(self, process: Process) -> None:
-        if process.wait_status is None:
-            # By its pid too, which is ours until it is reaped: it may not have a group or a tag yet.
-            os.kill(process.pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         for pid in tree.members(process.tag):
             tree.kill(pid, process.tag)
 
     # -- agent -----------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        agent, _ = self._listener.accept()
+        # The one before goes first: its descriptor may be the last.
         self._drop_agent()
+        try:
+            agent, _ = self._listener.accept()
+        except OSError:
+            # The machine is out of something; a caller still in line is the loop's next round.
+            time.sleep(_TREE_RECHECK_S)
+            return
         link = Link(agent)
         self._link = link
         self._watch(link.fileno(), lambda: self._receive(link))
@@ -229,10 +232,9 @@ class Spawner:
     # -- requests --------------------------------------------------------------------------------
 
     def _answer(self, request: dict[str, Any]) -> None:
-        handler = getattr(self, f"_do_{request['op']}")
         try:
-            reply = handler(request)
-        except (OSError, KeyError) as error:
+            reply = getattr(self, f"_do_{request['op']}")(request)
+        except Exception as error:  # noqa: BLE001 - no request may end the process that every container needs
             number = error.errno if isinstance(error, OSError) else 0
             said = f"no such container or pod: {error}" if isinstance(error, KeyError) else str(error)
             reply = {"ok": False, "errno": number or 0, "error": said, "stage": "prepare"}
@@ -354,27 +356,13 @@ class Spawner:
             "isolated": self._forker.isolated,
             "pods": [{"pod": s.pod, "blob": s.blob} for s in self._sandboxes.values()],
             "containers": [
-                _describe(p) for p in self._processes.values() if not p.inside and p.failure is None
+                p.describe() for p in self._processes.values() if not p.inside and p.failure is None
             ],
         }
 
     def _do_shutdown(self, request: dict[str, Any]) -> dict[str, Any]:
         self._stop_all()
         return {"ok": True}
-
-
-def _describe(process: Process) -> dict[str, Any]:
-    code, number = process.exit()
-    return {
-        "container": process.id,
-        "pod": process.pod,
-        "pid": process.pid,
-        "started_ns": process.started_ns,
-        "ended": process.ended,
-        "code": code,
-        "signal": number,
-        "exited_ns": process.exited_ns,
-    }
 
 
 def main(arguments: list[str]) -> int:
