@@ -4,11 +4,12 @@ Runs in the forked child of a process that has one thread, so ordinary Python is
 """
 
 import contextlib
+import errno
 import json
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.runtime.spawner import mounts, syscalls, tree
@@ -86,7 +87,7 @@ def run(
         _raise_core_limits()
         stage = "exec"
         argv: list[str] = request["argv"]
-        os.execvpe(argv[0], argv, request["env"])
+        os.execve(find_program(argv[0], request["env"]), argv, request["env"])
     except BaseException as error:  # noqa: BLE001 - the parent must hear of anything at all
         number = error.errno if isinstance(error, OSError) else 0
         said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
@@ -94,6 +95,21 @@ def run(
             os.write(status, json.dumps({"stage": stage, "errno": number or 0, "error": said}).encode())
     finally:
         os._exit(EXIT_NOT_STARTED)
+
+
+def find_program(name: str, environment: Mapping[str, str]) -> str:
+    """Where $PATH has the program; a name with a slash is a path already.
+
+    A folder of $PATH that may not be searched does not have it: execvp would say that it may not be run.
+    Raises: FileNotFoundError.
+    """
+    if "/" in name:
+        return name
+    for folder in environment.get("PATH", os.defpath).split(":"):
+        path = os.path.join(folder or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def hold_pids(status: int) -> None:
