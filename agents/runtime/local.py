@@ -39,6 +39,8 @@ _REQUEST_TIMEOUT_S = 30.0
 # Killing a tree can take a while on a machine that swaps.
 _CLOSE_TIMEOUT_S = 120.0
 _START_TIMEOUT_S = 10.0
+# Its last connection is gone: it has nothing more to do but end.
+_REAP_TIMEOUT_S = 2.0
 _BOOTSTRAP = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from agents.runtime.spawner.main import main; sys.exit(main(sys.argv[2:]))"
@@ -217,6 +219,9 @@ class Local:
                     waiting.set_result(message)
         except (asyncio.IncompleteReadError, OSError) as error:
             self._lose(f"the spawner is gone ({error})")
+        except (ValueError, KeyError) as error:
+            # Whoever waits must hear of it, or would wait for ever.
+            self._lose(f"the spawner says what nobody understands ({error!r})")
 
     def _lose(self, why: str) -> None:
         self._lost = why
@@ -240,6 +245,10 @@ class Local:
             async with asyncio.timeout(timeout_s):
                 reply = await waiting
         except TimeoutError:
+            if op == "start":
+                # It may be started yet, and nobody would know of it: requests are answered in their order.
+                kill = json.dumps({"op": "kill", "id": next(self._ids), "container": words["container"]})
+                self._writer.write(len(kill).to_bytes(4, "big") + kill.encode())
             raise RuntimeFailure(f"the spawner did not answer {op} within {timeout_s:g} s") from None
         finally:
             self._waiting.pop(number, None)
@@ -319,7 +328,11 @@ class Local:
                 raise RuntimeLost(self._lost)
             yield found
             if not self._lost:
-                await self._ask("acknowledge", container=found.container)
+                try:
+                    await self._ask("acknowledge", container=found.container)
+                except RuntimeFailure as error:
+                    # It will be told once more, to the next agent; that the spawner is lost, the queue says.
+                    log.warning("an end is not acknowledged", container=found.container, why=error)
 
     async def close(self, *, stop: bool) -> None:
         """Ends the connection; with `stop`, every container and the spawner first."""
@@ -333,8 +346,24 @@ class Local:
             await self._task
         self._writer.close()
         if self._child and self._lost:
-            with contextlib.suppress(ChildProcessError):
-                await asyncio.to_thread(os.waitpid, self._child, 0)
+            await _reap(self._child)
+
+
+async def _reap(child: int) -> None:
+    """Waits for the spawner's end. Bound: 2 s; one that only let go of this agent may live on."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    fd = os.pidfd_open(child)
+    loop.add_reader(fd, ended.set)
+    try:
+        async with asyncio.timeout(_REAP_TIMEOUT_S):
+            await ended.wait()
+        await asyncio.to_thread(os.waitpid, child, 0)
+    except (TimeoutError, ChildProcessError):
+        log.warning("the spawner let go of this agent and lives on", pid=child)
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
 
 
 def _exit_of(message: Mapping[str, Any]) -> Exit:

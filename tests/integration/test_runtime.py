@@ -477,3 +477,35 @@ async def test_a_refused_fork_leaves_no_descriptor(tmp_path: Path, monkeypatch: 
     with pytest.raises(BlockingIOError):
         forker.start(sandbox, request)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_an_agent_whose_spawner_serves_another_one_is_not_held_up(tmp_path: Path) -> None:
+    first = await Local.open(tmp_path, "host")
+    second = await Local.open(tmp_path, "host")
+    try:
+        with pytest.raises(RuntimeLost):
+            async for _ in first.exits():
+                pass
+        await first.close(stop=False)
+    finally:
+        await second.close(stop=True)
+
+
+async def test_a_container_that_starts_too_late_for_its_agent_is_killed(machine: Machine) -> None:
+    await machine.pod("p")
+    spawner = machine.runtime._child
+    words = {"container": "p/main/1", "pod": "p", "argv": SLEEP, "env": PATH, "cwd": "/", "scratch": ""}
+    os.kill(spawner, signal.SIGSTOP)
+    try:
+        with pytest.raises(RuntimeFailure, match="did not answer start"):
+            await machine.runtime._ask(
+                "start",
+                timeout_s=0.1,
+                log=str(machine.log("p")),
+                log_bytes_max=1000,
+                log_files_max=2,
+                **words,
+            )
+    finally:
+        os.kill(spawner, signal.SIGCONT)
+    assert (await machine.exit()).signal == signal.SIGKILL
