@@ -15,6 +15,9 @@ FINALIZER_FOREGROUND = "foregroundDeletion"
 
 PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 
+# Longer than anybody waits, and short enough that the time of the end can be stored.
+GRACE_SECONDS_MAX = 2**31 - 1
+
 _NANOS = 1_000_000_000
 _FINISHED = ("Succeeded", "Failed")
 
@@ -138,4 +141,4 @@ def _grace_seconds(kind: Kind, obj: ApiObject, options: meta.DeleteOptions) -> i
         grace = options.gracePeriodSeconds
     elif obj.spec.HasField("terminationGracePeriodSeconds"):
         grace = obj.spec.terminationGracePeriodSeconds
-    return 1 if grace < 0 else int(grace)
+    return 1 if grace < 0 else min(int(grace), GRACE_SECONDS_MAX)

@@ -211,18 +211,12 @@ def read_token(token: str, prefix: bytes) -> tuple[int, bytes]:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         said = json.loads(raw)
-        revision, of, start = said["rv"], said["of"], said["start"]
-        sound = (
-            said["v"] == _TOKEN_VERSION
-            and type(revision) is int
-            and revision > 0
-            and type(start) is str
-            and start != ""
-        )
-    except (binascii.Error, ValueError, KeyError, TypeError, RecursionError) as error:
+        revision, of, start = said["rv"], said["of"], said["start"].encode()
+        sound = said["v"] == _TOKEN_VERSION and type(revision) is int and revision > 0 and start != b""
+    except (binascii.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadRequest("continue key is not valid: use the token of the page before unchanged") from error
     if not sound:
         raise BadRequest("continue key is not valid: use the token of the page before unchanged")
     if of != prefix.decode():
         raise BadRequest("continue key is not valid: it belongs to a list of another kind or namespace")
-    return revision, prefix + start.encode()
+    return revision, prefix + start

@@ -2,6 +2,8 @@
 
 from orchestra.objects import names
 from orchestra.objects.validation.findings import Findings
+from orchestra.objects.validation.ports import validate_port_number
+from orchestra.objects.validation.services import ip_problem
 from orchestra.pb import core
 
 PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
@@ -9,11 +11,15 @@ _CONDITION_STATUSES = ("True", "False", "Unknown")
 
 
 def validate_pod_status_update(found: Findings, new: core.Pod, old: core.Pod) -> None:
-    """Words that are known, each container once, and no return from a container's end that is final."""
+    """Words that are known, addresses and ports that others can be sent to, each container once, and no
+    return from a container's end that is final.
+    """
     status = new.status
     found.one_of("status.phase", status.phase, PHASES)
     if status.nominatedNodeName:
         found.check("status.nominatedNodeName", status.nominatedNodeName, names.dns_subdomain)
+    if status.podIP:
+        found.check("status.podIP", status.podIP, ip_problem)
     seen = set[str]()
     for index, condition in enumerate(status.conditions):
         path = f"status.conditions[{index}]"
@@ -27,6 +33,9 @@ def validate_pod_status_update(found: Findings, new: core.Pod, old: core.Pod) ->
             found.required(f"{path}.name")
         found.unique(f"{path}.name", container.name, reported)
         found.at_least(f"{path}.restartCount", container.restartCount, 0)
+        for number, port in enumerate(container.ports):
+            if port.hostPort:
+                validate_port_number(found, f"{path}.ports[{number}].hostPort", port.hostPort)
     if old.spec.restartPolicy != "Never":
         return
     ended = {known.name for known in old.status.containerStatuses if known.state.HasField("terminated")}

@@ -33,6 +33,7 @@ def marks(plan: DeletePlan):
         (pod(), None, (30, 30)),
         (pod(), options(gracePeriodSeconds=5), (5, 5)),
         (pod(), options(gracePeriodSeconds=-1), (1, 1)),
+        (pod(), options(gracePeriodSeconds=2**63 - 1), (2**31 - 1, 2**31 - 1)),
         (pod(), options(gracePeriodSeconds=0), "removed"),
         (pod(node=""), None, "removed"),
         (pod(phase="Succeeded"), None, "removed"),

@@ -178,6 +178,12 @@ def restarted(new):
     ("old", "change", "expected"),
     [
         (pod(), assign("status.phase", "Running"), []),
+        (pod(), assign("status.podIP", "127.77.0.10"), []),
+        (pod(), assign("status.podIP", "here"),
+         ['status.podIP: Invalid value: "here": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)']),
+        (pod(), lambda new: new.status.containerStatuses.add(name="app").ports.add(containerPort=80, hostPort=70000),
+         ["status.containerStatuses[0].ports[0].hostPort: Invalid value: 70000: must be between 1 and 65535, "
+          "inclusive"]),
         (pod(), assign("status.phase", "Dancing"),
          ['status.phase: Unsupported value: "Dancing": supported values: "Pending", "Running", "Succeeded", "Failed", '
           '"Unknown"']),

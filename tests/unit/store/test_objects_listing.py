@@ -93,6 +93,8 @@ def _token(**said: object) -> str:
         _token(v="orchestra/v1", rv="1", of="/registry/pods/", start="x"),
         _token(v="orchestra/v1", rv=0, of="/registry/pods/", start="x"),
         _token(v="orchestra/v1", rv=1, of="/registry/pods/", start=""),
+        _token(v="orchestra/v1", rv=1, of="/registry/pods/", start="\ud800"),
+        _token(v="orchestra/v1", rv=1, of="/registry/pods/", start=1),
         _token(v="orchestra/v1", rv=1, of="/registry/nodes/", start="x"),
         _token(v="orchestra/v1", rv=10**9, of="/registry/pods/", start="x"),
         _token(v="other", rv=1, of="/registry/pods/", start="x"),
