@@ -68,7 +68,6 @@ class AgentHub(agent_grpc.AgentsServicer):
         self._writes = asyncio.Semaphore(WRITES_AT_ONCE)
         self._drains = Drains()
         self._drain_timer: asyncio.TimerHandle | None = None
-        self._removals: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._nodes = informers.of(NODE)
         self._feed = Feed(
@@ -262,14 +261,14 @@ class AgentHub(agent_grpc.AgentsServicer):
 
         return is_own
 
-    def _pod_stopping(self, pod: ApiObject) -> None:
+    def _pod_stopping(self, pod: ApiObject, *, blind: bool, awaits: bool) -> None:
         node, uid = pod.spec.nodeName, pod.metadata.uid
         writer = self._writers.get(node)
         if writer is not None and uid in writer.finished:
             # It ended by itself before it was deleted: there is nothing to stop.
             self._remove(writer, pod)
         now_ns = self._objects.clock.monotonic_ns()
-        self._tell_drained(self._drains.pod_stopping(node, uid, now_ns))
+        self._tell_drained(self._drains.pod_stopping(node, uid, now_ns, blind=blind, awaits=awaits))
         self._set_drain_timer(now_ns)
 
     def _remove(self, writer: StatusWriter, pod: ApiObject) -> None:
@@ -300,8 +299,10 @@ class AgentHub(agent_grpc.AgentsServicer):
 
     def _set_drain_timer(self, now_ns: int) -> None:
         """One timer, set only while some pod waits."""
+        if self._drain_timer is not None or self._stopping:
+            return
         deadline_ns = self._drains.next_deadline_ns()
-        if self._drain_timer is not None or deadline_ns is None or self._stopping:
+        if deadline_ns is None:
             return
         seconds = max(0, deadline_ns - now_ns) / NS_PER_SECOND
         self._drain_timer = asyncio.get_running_loop().call_later(seconds, self._drains_expired)

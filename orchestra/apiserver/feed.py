@@ -3,17 +3,31 @@
 A pod goes to the agent of its node; a Service with a node port and every EndpointSlice go to all.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Final
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, Protocol
 
-from orchestra.apiserver.drains import Drains
+from orchestra.apiserver.drains import Drains, stopping_uids
 from orchestra.apiserver.sessions import AgentSession, order
+from orchestra.controllers.plans import pods as podq
+from orchestra.controllers.plans.endpoints import keeps_slices
 from orchestra.objects.kinds import ENDPOINT_SLICE, POD, SERVICE, ApiObject, kind_of
 from orchestra.objects.readiness import is_doubted
 from orchestra.store.informer import BY_NODE, Informers
 
 _NODE_PORT_TYPES: Final = ("NodePort", "LoadBalancer")
 _Drained = list[tuple[str, str]]
+# The index of slices by the uids of the pods that they say are stopping.
+_BY_STOPPING: Final = "stopping"
+
+
+class OnStopping(Protocol):
+    """Is told of a pod that is to stop; blind and awaits as in Drains.pod_stopping."""
+
+    def __call__(self, pod: ApiObject, *, blind: bool, awaits: bool) -> None: ...
+
+
+def _stopping(endpoints: ApiObject) -> Iterable[str]:
+    return sorted(stopping_uids(endpoints))
 
 
 class Feed:
@@ -28,13 +42,14 @@ class Feed:
         sessions: dict[str, AgentSession],
         drains: Drains,
         *,
-        on_stopping: Callable[[ApiObject], None],
+        on_stopping: OnStopping,
         on_gone: Callable[[ApiObject], None],
         on_drained: Callable[[_Drained], None],
     ) -> None:
         self.pods = informers.of(POD)
         self.services = informers.of(SERVICE)
         self.slices = informers.of(ENDPOINT_SLICE)
+        self.slices.add_index(_BY_STOPPING, _stopping)
         self._sessions = sessions
         self._drains = drains
         self._on_stopping = on_stopping
@@ -84,7 +99,21 @@ class Feed:
             assert old is not None
             self._on_gone(old)
         elif new.metadata.HasField("deletionTimestamp") and after:
-            self._on_stopping(new)
+            self._on_stopping(new, blind=old is None, awaits=self._is_slice_due(new))
+
+    def _is_slice_due(self, pod: ApiObject) -> bool:
+        """Whether a slice is still to say that the pod stops, and may list it as ready before: the pod is
+        ready, a Service selects it, and the slices that are known do not speak of its end."""
+        uid = pod.metadata.uid
+        if self._drains.is_listed(uid) or not podq.is_ready(pod) or not pod.status.podIP:
+            return False
+        if self.slices.by_index(_BY_STOPPING, uid):
+            return False
+        labels = pod.metadata.labels
+        return any(
+            keeps_slices(service) and all(labels.get(k) == v for k, v in service.spec.selector.items())
+            for service in self.services.list(pod.metadata.namespace)
+        )
 
     def _tell(self, node: str, pod: ApiObject, *, removed: bool = False) -> None:
         session = self._sessions.get(node)

@@ -103,6 +103,7 @@ class StatusWriter:
                 await self._write(report)
             except (NotFound, Conflict, PreconditionFailed):
                 # Gone, or another of the same name: the orders tell the agent.
+                self.finished.discard(report.uid)
                 return None
             except _RETRIED as error:
                 log.debug("a status has to wait", node=self._node, pod=report.name, why=error)

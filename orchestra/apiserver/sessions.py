@@ -18,6 +18,8 @@ log = get_logger("agents")
 ORDERS_BYTES: Final = 1024 * 1024
 # Messages that are no orders (logs to open, drained pods) waiting for a slow agent.
 SINGLES_MAX: Final = 4096
+# Flushes of orders that an agent has not said to have applied, remembered apart.
+SENT_MAX: Final = 1024
 # An agent that takes nothing off the wire for so long is disconnected.
 STALL_SECONDS: Final = 10.0
 
@@ -135,6 +137,9 @@ class AgentSession:
                 messages.append(self._message(entries, synced=False))
                 entries, size = [], 0
         messages.append(self._message(entries, synced=first))
+        if len(self._sent) >= SENT_MAX:
+            # Of an agent that is this far behind only its way to the newest matters.
+            self._sent.pop()
         self._sent.append((self._sequence, version))
         return messages
 

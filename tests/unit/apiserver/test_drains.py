@@ -1,9 +1,11 @@
 """Draining: a pod may be told to stop once nobody routes to it, or after the bounded wait."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestra.apiserver.drains import WAIT_NS_MAX, Drains, ready_uids
+from orchestra.apiserver import drains as module
+from orchestra.apiserver.drains import WAIT_NS_MAX, Drains, ready_uids, stopping_uids
 from orchestra.pb import discovery
 
 
@@ -94,6 +96,58 @@ def test_a_pod_that_is_listed_again_has_to_be_unlisted_again() -> None:
     drains.applied("n1", drains.version)
     drains.slice_changed(unlisted, listed)
     assert drains.pod_stopping("n1", "a", 0) == []
+
+
+def ending(*uids: str) -> discovery.EndpointSlice:
+    made = endpoints(*uids, ready=False)
+    for endpoint in made.endpoints:
+        endpoint.conditions.terminating = True
+    return made
+
+
+def test_a_pod_about_to_be_listed_waits_for_its_slices_to_know() -> None:
+    drains = Drains()
+    drains.session_opened("n1")
+    drains.applied("n1", 0)
+    unready, listed = endpoints("a", ready=False), endpoints("a")
+    drains.slice_changed(None, unready)
+    assert drains.pod_stopping("n1", "a", 0, awaits=True) == []
+    assert drains.slice_changed(unready, listed) == []
+    assert drains.slice_changed(listed, ending("a")) == []
+    assert drains.applied("n1", drains.version) == [("n1", "a")]
+
+
+def test_a_pod_that_was_never_listed_goes_when_its_slice_knows_of_its_end() -> None:
+    drains = Drains()
+    drains.session_opened("n1")
+    assert drains.pod_stopping("n1", "a", 0, awaits=True) == []
+    assert drains.slice_changed(None, endpoints("b")) == []
+    assert drains.slice_changed(None, ending("a")) == [("n1", "a")]
+    assert stopping_uids(ending("a")) == {"a"}
+    assert stopping_uids(endpoints("a")) == stopping_uids(None) == set()
+
+
+def test_a_pod_that_was_stopping_already_waits_for_the_deadline() -> None:
+    drains = Drains()
+    assert drains.pod_stopping("n1", "a", 0, blind=True) == []
+    drains.session_opened("n1")
+    assert drains.applied("n1", drains.version) == []
+    assert drains.pod_stopping("n1", "a", 1) == []
+    assert drains.expired(WAIT_NS_MAX) == [("n1", "a")]
+
+
+def test_pods_that_went_before_their_slices_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNLISTED_MAX", 2)
+    drains = Drains()
+    drains.session_opened("n1")
+    for uid in "abcd":
+        drains.slice_changed(None, endpoints(uid))
+        drains.slice_changed(endpoints(uid), None)
+    # Nobody says yet that it no longer routes to them.
+    assert len(drains._unlisted_at) == 4
+    drains.applied("n1", drains.version)
+    drains.slice_changed(None, None)
+    assert list(drains._unlisted_at) == ["c", "d"]
 
 
 NODES = ("n1", "n2", "n3")
