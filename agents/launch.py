@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agents import pod_words as words
 from agents.environment import EnvironmentFailure, HostPort, NodeFacts, command_of, environment_of
-from agents.ports import PortReservations
+from agents.ports import NoFreePort, PortReservations
 from agents.runtime.contract import ContainerSpec, Exit, RuntimeFailure
 from agents.settings import AgentSettings
 from agents.volumes import PodDirectory, mounts_of, told_paths
@@ -38,19 +38,29 @@ def base_environment() -> dict[str, str]:
 def reserve_ports(
     containers: Iterable[core.Container], reservations: PortReservations, address: str
 ) -> dict[str, list[HostPort]]:
-    """A port of the host for each declared one: the one it asks for, or a free one. Raises: NoFreePort."""
-    return {
-        container.name: [
-            HostPort(
-                port.name,
-                port.containerPort,
-                port.hostPort or reservations.reserve(address),
-                port.protocol or "TCP",
-            )
-            for port in container.ports
-        ]
-        for container in containers
-    }
+    """A port of the host for each declared one: the one it asks for, or a free one.
+
+    Raises: NoFreePort, OSError; nothing is reserved then.
+    """
+    reserved: list[int] = []
+
+    def number(asked: int) -> int:
+        if not asked:
+            reserved.append(asked := reservations.reserve(address))
+        return asked
+
+    try:
+        return {
+            container.name: [
+                HostPort(port.name, port.containerPort, number(port.hostPort), port.protocol or "TCP")
+                for port in container.ports
+            ]
+            for container in containers
+        }
+    except (NoFreePort, OSError):
+        for port in reserved:
+            reservations.release(port)
+        raise
 
 
 def container_spec(

@@ -8,8 +8,10 @@ runtimes, so one manifest serves both.
 """
 
 import contextlib
+import itertools
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,27 +73,75 @@ class PodDirectory:
 
     def remove(self) -> None:
         """Removes everything, as far as it may be. (shutil's rmtree costs an agent half a megabyte.)"""
-        for folder, folders, files in os.walk(self.path, topdown=False):
-            for name in files:
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(folder, name))
-            for name in folders:
-                path = os.path.join(folder, name)
-                with contextlib.suppress(OSError):
-                    if os.path.islink(path):
-                        os.unlink(path)
-                    else:
-                        os.rmdir(path)
         with contextlib.suppress(OSError):
+            top = _opened(str(self.path))
+            try:
+                _empty(top)
+            finally:
+                os.close(top)
             os.rmdir(self.path)
 
 
 def remove_others(data_dir: Path, uids: set[str]) -> None:
     """Removes what is left of pods that are not among these, from times when nobody could."""
     pods = data_dir / "pods"
-    for found in list(pods.iterdir()) if pods.is_dir() else []:
-        if found.name.rpartition("_")[2] not in uids:
-            PodDirectory(found).remove()
+    try:
+        names = os.listdir(pods)
+    except OSError:
+        # None has been here yet, or nobody can tell: then nothing can be removed either.
+        return
+    for name in names:
+        if name.rpartition("_")[2] not in uids:
+            PodDirectory(pods / name).remove()
+
+
+def _opened(name: str, at: int | None = None) -> int:
+    """A directory, ours to change now: a container may have left it read-only, as Go leaves its modules."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+    with contextlib.suppress(OSError):
+        os.chmod(f"/proc/self/fd/{fd}", 0o700)
+    return fd
+
+
+def _empty(top: int) -> None:
+    """Removes what is in a directory, by descriptors: a name that becomes a symlink meanwhile leads nowhere.
+
+    A directory's directories are moved up before it is removed, so however deep a container has made them,
+    two are open at a time. Ends when a round changes nothing.
+    """
+    numbers = itertools.count()
+    changed = True
+    while changed:
+        changed = False
+        for name in os.listdir(f"/proc/self/fd/{top}"):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=top)
+                changed = True
+                continue
+            with contextlib.suppress(OSError):
+                fd = _opened(name, top)
+                try:
+                    changed |= _flatten(fd, top, numbers)
+                finally:
+                    os.close(fd)
+                os.rmdir(name, dir_fd=top)
+                changed = True
+
+
+def _flatten(folder: int, top: int, numbers: Iterator[int]) -> bool:
+    """Removes a directory's files and moves its directories to the top. Whether anything was done."""
+    changed = False
+    for name in os.listdir(f"/proc/self/fd/{folder}"):
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+            changed = True
+            continue
+        with contextlib.suppress(OSError):
+            # Who moves a directory has to be allowed to write in it.
+            os.close(_opened(name, folder))
+            os.rename(name, f".{next(numbers)}", src_dir_fd=folder, dst_dir_fd=top)
+            changed = True
+    return changed
 
 
 def memory_volumes(pod: core.Pod, place: PodDirectory) -> tuple[tuple[str, int], ...]:
@@ -157,9 +207,26 @@ def mounts_of(
             raise VolumeFailure(f'volumeMount "{mount.name}": subPath {below} leads out of the volume')
         source = root / below if below else root
         if below and not os.path.lexists(source):
-            source.mkdir(parents=True)
+            _make_below(root, source, mount.name)
         found.append(VolumeMount(str(source), mount.mountPath, mount.readOnly, str(root)))
     return found
+
+
+def _make_below(root: Path, wanted: Path, name: str) -> None:
+    """Makes a directory in a volume, and never one outside: a container may have put symlinks there."""
+    real_root, real = os.path.realpath(root), os.path.realpath(wanted)
+    if os.path.commonpath((real_root, real)) != real_root:
+        raise VolumeFailure(f'volumeMount "{name}": subPath leads out of the volume by a symlink')
+    fd = os.open(real_root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for part in os.path.relpath(real, real_root).split("/"):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=fd)
+            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+    finally:
+        os.close(fd)
 
 
 def told_paths(container: core.Container, mounts: list[VolumeMount], *, mounted: bool) -> dict[str, str]:

@@ -58,7 +58,11 @@ def _open_source(mount: Mount) -> int:
     inside = os.path.realpath(mount.inside)
     if real != inside and not real.startswith(inside.rstrip("/") + "/"):
         raise PermissionError(1, f"subPath of the volume at {mount.target} leads out of the volume")
-    return os.open(real, os.O_PATH | os.O_CLOEXEC)
+    fd = os.open(real, os.O_PATH | os.O_CLOEXEC)
+    # A container that writes in the volume may have put a symlink in the way meanwhile.
+    if os.readlink(f"/proc/self/fd/{fd}") != real:
+        raise PermissionError(1, f"subPath of the volume at {mount.target} has changed while it was opened")
+    return fd
 
 
 def _anchor(target: str) -> str:

@@ -5,7 +5,9 @@ import socket
 
 import pytest
 
+from agents.launch import reserve_ports
 from agents.ports import NoFreePort, PortReservations, ephemeral_range
+from orchestra.pb import core
 
 
 @pytest.fixture
@@ -52,3 +54,14 @@ def test_ephemeral_ports_are_never_given() -> None:
     ports = PortReservations((low, low + 3))
     with pytest.raises(NoFreePort):
         ports.reserve("127.0.0.1")
+
+
+def test_a_pod_that_does_not_get_all_its_ports_gets_none(few: tuple[int, int]) -> None:
+    reservations = PortReservations(few)
+    container = core.Container(name="main")
+    for number in range(few[1] - few[0] + 2):
+        container.ports.add(containerPort=1000 + number)
+    with pytest.raises(NoFreePort):
+        reserve_ports([container], reservations, "127.0.0.1")
+    assert reservations.reserve("127.0.0.1")
+    reservations.close()
