@@ -105,10 +105,12 @@ class Supervisor:
             began = loop.time()
             try:
                 await child.run()
-            except asyncio.CancelledError:
-                child.running = False
-                raise
-            except Exception as error:  # noqa: BLE001 - a supervisor is the place that hears of every crash
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    child.running = False
+                    raise
+                # A cancellation that nobody asked this task for, as of a call that it awaits, is a crash too.
                 child.last_error = f"{type(error).__name__}: {error}"
                 child.restarts += 1
                 if not child.restart:
@@ -132,7 +134,7 @@ class Supervisor:
                     self._children.pop(child.name, None)
                 return
 
-    def _fail(self, child: _Child, error: Exception) -> None:
+    def _fail(self, child: _Child, error: BaseException) -> None:
         log.error("crashed, cannot go on without it", error, actor=child.name)
         failure = SupervisedFailure(f"{child.name} has failed: {error}")
         failure.__cause__ = error

@@ -46,6 +46,26 @@ async def test_a_crash_is_counted_and_restarted_and_others_go_on() -> None:
     assert by_name["steady"].restarts == 0
 
 
+async def test_somebody_elses_cancellation_is_a_crash_and_no_quiet_end() -> None:
+    runs = 0
+    again = asyncio.Event()
+
+    async def waits_for_what_is_cancelled() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            call = asyncio.get_running_loop().create_future()
+            call.cancel()
+            await call
+        again.set()
+        await asyncio.Event().wait()
+
+    async with within(), Supervisor("test") as supervisor:
+        supervisor.start("caller", waits_for_what_is_cancelled)
+        await again.wait()
+        assert supervisor.status()[0].restarts == 1
+
+
 async def test_the_death_of_what_must_not_die_is_heard() -> None:
     async def crashes() -> None:
         raise RuntimeError("the disk is gone")
