@@ -49,17 +49,6 @@ def runs_of(directory: Path) -> list[int]:
     return sorted(int(n.removesuffix(".log")) for n in names if n.endswith(".log") and n[:-4].isdigit())
 
 
-def _files_of(path: Path) -> list[Path]:
-    """A run's files, oldest first."""
-    rotated = []
-    for number in range(1, _ROTATED_MAX):
-        found = path.with_name(f"{path.name}.{number}")
-        if not found.exists():
-            break
-        rotated.append(found)
-    return [*reversed(rotated), path]
-
-
 def _start_of_tail(files: list[int], lines: int) -> tuple[int, int]:
     """(index of file, offset) at which the last `lines` records begin, read from the end backwards."""
     if lines == 0:
@@ -134,25 +123,61 @@ class _Watch:
             os.close(self._fd)
 
 
+def _open_newer(path: Path, than: os.stat_result | None) -> list[int]:
+    """A run's files, oldest first; only those written after the one given. Raises: LogFailure.
+
+    Opened from the newest on: rotation moves a file towards the older ones only, so none is missed by a
+    rotation meanwhile, and one that is met twice is known by its inode.
+    """
+    found: list[int] = []
+    seen = set()
+    missing = 0
+    for number in range(_ROTATED_MAX):
+        try:
+            fd = os.open(f"{path}.{number}" if number else path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # One is missing for a moment while files are rotated, two are the end.
+            missing += 1
+            if missing > 1:
+                break
+            continue
+        except OSError as error:
+            for opened in found:
+                os.close(opened)
+            raise LogFailure(f"the log cannot be read: {error.strerror}") from error
+        missing = 0
+        now = os.fstat(fd)
+        if than is not None and (now.st_dev, now.st_ino) == (than.st_dev, than.st_ino):
+            os.close(fd)
+            break
+        if now.st_ino in seen:
+            os.close(fd)
+            continue
+        seen.add(now.st_ino)
+        found.insert(0, fd)
+    return found
+
+
 class _Reader:
     """Reads one run's files from the oldest wanted record on, across rotations."""
 
     def __init__(self, path: Path, query: LogQuery) -> None:
         self._path = path
-        files = []
-        for found in _files_of(path):
-            try:
-                files.append(os.open(found, os.O_RDONLY | os.O_CLOEXEC))
-            except FileNotFoundError:
-                continue
-        if not files:
-            raise LogFailure("the log is gone")
-        index, offset = _start_of_tail(files, query.tail_lines) if query.tail_lines >= 0 else (0, 0)
-        for fd in files[:index]:
-            os.close(fd)
-        self._files = files[index:]
-        os.lseek(self._files[0], offset, os.SEEK_SET)
+        self._files = _open_newer(path, None)
         self._rest = b""
+        if not self._files:
+            raise LogFailure("the log is gone")
+        try:
+            self._seek(query)
+        except OSError as error:
+            self.close()
+            raise LogFailure(f"the log cannot be read: {error.strerror}") from error
+
+    def _seek(self, query: LogQuery) -> None:
+        index, offset = _start_of_tail(self._files, query.tail_lines) if query.tail_lines >= 0 else (0, 0)
+        for _ in range(index):
+            os.close(self._files.pop(0))
+        os.lseek(self._files[0], offset, os.SEEK_SET)
 
     def read(self) -> list[bytes] | None:
         """The next records, None when there are no more for now."""
@@ -167,16 +192,9 @@ class _Reader:
                 return None
 
     def _follow_rotation(self) -> bool:
-        try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        new, old = os.fstat(fd), os.fstat(self._files[0])
-        if (new.st_dev, new.st_ino) == (old.st_dev, old.st_ino):
-            os.close(fd)
-            return False
-        self._files.append(fd)
-        return True
+        newer = _open_newer(self._path, os.fstat(self._files[0]))
+        self._files += newer
+        return bool(newer)
 
     def close(self) -> None:
         for fd in self._files:

@@ -52,10 +52,19 @@ class LogFile:
     def _append(self, data: bytes) -> None:
         if self._fd < 0:
             self._open()
-        while data:
-            written = os.write(self._fd, data)
-            self._size += written
-            data = data[written:]
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:])
+        except OSError:
+            # Half a record would spoil the next one, once there is room again.
+            half = done - (data.rfind(b"\n", 0, done) + 1)
+            if half:
+                os.ftruncate(self._fd, self._size + done - half)
+            done -= half
+            raise
+        finally:
+            self._size += done
 
     def _rotate(self) -> None:
         os.close(self._fd)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,19 @@ async def test_following_sees_what_is_written_and_rotated_until_the_end(tmp_path
     await task
 
 
+async def test_a_slow_reader_misses_no_file_when_several_are_rotated_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "1.log"
+    path.write_text(record(0, "line 0"))
+    over = False
+    said = read_log(path, LogQuery(follow=True), lambda: over)
+    assert await anext(said) == b"line 0\n"
+    path.rename(tmp_path / "1.log.2")
+    (tmp_path / "1.log.1").write_text(record(1, "line 1"))
+    path.write_text(record(2, "line 2"))
+    over = True
+    assert [piece async for piece in said] == [b"line 1\n", b"line 2\n"]
+
+
 # -- writing ---------------------------------------------------------------------------------------------
 
 
@@ -166,6 +180,19 @@ def test_a_full_disk_loses_lines_and_not_the_container(tmp_path: Path) -> None:
     log.write(b"lost\n")
     assert log.lost == 5
     log.close()
+
+
+def test_a_disk_that_fills_up_in_a_record_spoils_no_later_one(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "1.log"), 1 << 20, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15, hard))
+    try:
+        log.write(b"record 1\nrecord 2\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.write(b"record 3\n")
+    log.close()
+    assert (tmp_path / "1.log").read_bytes() == b"record 1\nrecord 3\n"
 
 
 def test_stamps_are_rfc_3339_with_nanoseconds() -> None:
