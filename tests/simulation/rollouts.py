@@ -42,6 +42,8 @@ class _Rollout:
     # When its size or what decides of it was last changed: what is scaled down in proportion goes, ready or not,
     # as in Kubernetes.
     scaled_at: float = -1e9
+    # When one of its sets was last given more pods.
+    grown_at: float = -1e9
 
 
 class Rollouts:
@@ -64,6 +66,8 @@ class Rollouts:
         """One change; the state has it already."""
         if kind is DEPLOYMENT:
             self._note_deployment(old, new)
+        elif kind is REPLICA_SET:
+            self._note_set(old, new)
         elif kind is POD:
             self._pod(old, new)
 
@@ -80,6 +84,13 @@ class Rollouts:
         kept.needed.append((now, new.spec.replicas - unavailable))
         kept.allowed.append((now, new.spec.replicas + surge))
         kept.strategies.append((now, "paused" if new.spec.paused else new.spec.strategy.type))
+
+    def _note_set(self, old: apps.ReplicaSet | None, new: apps.ReplicaSet | None) -> None:
+        if new is None or new.spec.replicas <= (old.spec.replicas if old is not None else 0):
+            return
+        kept = self._rollouts.get(controller_uid(new))
+        if kept is not None:
+            kept.grown_at = self._now()
 
     def _deployment_of(self, pod: core.Pod | None) -> apps.Deployment | None:
         if pod is None:
@@ -165,8 +176,9 @@ class Rollouts:
         active = [p for p in pods if is_active(p)]
         if self._is_meddled(deployment) or "paused" in _since(kept.strategies, since):
             return
-        if kept.scaled_at >= since:
-            # A set may replace a pod of its own before its siblings have shrunk.
+        if kept.scaled_at >= since or kept.grown_at < kept.scaled_at:
+            # A set may replace a pod of its own before its siblings have shrunk, and for as long as they may not
+            # because nothing new is available yet.
             return
         if len(active) > allowed:
             raise Violation(
