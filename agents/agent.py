@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import resource
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from agents.environment import NodeFacts
 from agents.event_counts import EventCounts
 from agents.launch import base_environment, exit_event
 from agents.log_streams import LogStreams
+from agents.ownership import taken
 from agents.pod_plans import BackoffPlan
 from agents.pod_state import Stage
 from agents.ports import PortReservations
@@ -357,24 +357,25 @@ def _raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run_agent(settings: AgentSettings, stop: asyncio.Event | None = None) -> None:
-    """Runs an agent until SIGTERM or SIGINT, or until `stop` is set.
+async def run_agent(settings: AgentSettings, stop: asyncio.Event) -> None:
+    """Runs an agent until `stop` is set.
 
-    Raises: RuntimeFailure when this machine cannot run containers as asked for.
+    Raises: RuntimeFailure when this machine cannot run containers as asked for, OrchestraError when another
+    agent has the data directory.
     """
     memory.bound_arenas()
-    told = stop or asyncio.Event()
     if not settings.address:
         address = await asyncio.to_thread(node.address_towards, settings.masters)
         settings = replace(settings, address=address)
-    loop = asyncio.get_running_loop()
-    if stop is None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
+    with taken(settings.data_dir):
+        await _run_on(settings, stop)
+
+
+async def _run_on(settings: AgentSettings, stop: asyncio.Event) -> None:
     backoff = Backoff(50, 5_000)
     while True:
         try:
-            await Agent(settings).run(told)
+            await Agent(settings).run(stop)
         except RuntimeLost as error:
             # Its containers died with it; the pods come again from the master, with their restart counts.
             log.error("the spawner died, starting anew", error)
@@ -382,7 +383,7 @@ async def run_agent(settings: AgentSettings, stop: asyncio.Event | None = None) 
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(backoff.next_ms() / 1000):
-                await told.wait()
+                await stop.wait()
                 return
 
 
