@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestra.aio.backoff import Backoff
+from orchestra.aio.supervisor import HEALTHY_SECONDS
 from orchestra.base.errors import OrchestraError
 from orchestra.base.log import get_logger
 
@@ -35,6 +36,7 @@ POD_PORTS_EACH_MAX = 1_000
 MASTER_TRIES = 3
 MASTER_TRY_SECONDS = 10.0
 STOP_SECONDS = 15.0
+LAST_WORDS_BYTES = 64 << 10
 # The dead are restarted: a master at once, an agent as late as a machine that boots.
 MASTER_RESTART_MS = (50, 5_000)
 AGENT_RESTART_MS = (5_000, 30_000)
@@ -104,10 +106,7 @@ def descendants(root: int) -> list[int]:
 
 @dataclass(slots=True)
 class Member:
-    """One process of the cluster, through its deaths and restarts.
-
-    on_death: told the exit code of each death that was not asked for.
-    """
+    """One process of the cluster, through its deaths and restarts."""
 
     name: str
     arguments: Sequence[str]
@@ -158,7 +157,10 @@ class Member:
     def last_words(self, lines: int = 5) -> str:
         """The end of the process's log: the sentence it ended with, if it found one."""
         try:
-            text = self.log_path.read_text(encoding="utf-8", errors="replace")
+            with self.log_path.open("rb") as log_file:
+                # Of a log that may have grown for days.
+                log_file.seek(max(0, log_file.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+                text = log_file.read().decode(errors="replace")
         except OSError:
             return ""
         last = text.splitlines()[-lines:]
@@ -296,21 +298,35 @@ class LocalCluster:
             if member.stopping:
                 return
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            words = member.last_words()
-            self._report(f"{member.name} {how}" + (f"; its last words:\n{words}" if code > 0 else ""))
-            failures = failures + 1 if code > 0 and time.monotonic() - since < MASTER_TRY_SECONDS else 0
+            words = f"; its last words:\n{member.last_words()}" if code > 0 else ""
+            self._report(f"{member.name} {how}{words}")
+            lived = time.monotonic() - since
+            failures = failures + 1 if code > 0 and lived < MASTER_TRY_SECONDS else 0
+            if lived > HEALTHY_SECONDS:
+                backoff.reset()
             if member is self.master and failures >= MASTER_TRIES:
                 self.refused.set()
                 return
             if not self._keep or member.restart_ms is None:
                 return
             member.started.clear()
-            await asyncio.sleep(backoff.next_ms() / 1000)
-            if member.stopping:
+            if not await self._again(member, backoff):
                 return
             member.restarts += 1
-            await member.spawn()
             self._report(f"{member.name} restarted")
+
+    async def _again(self, member: Member, backoff: Backoff) -> bool:
+        """Starts a dead process once more, trying for ever; False when it is to be stopped meanwhile."""
+        while True:
+            await asyncio.sleep(backoff.next_ms() / 1000)
+            if member.stopping:
+                return False
+            try:
+                await member.spawn()
+                return True
+            except OSError as error:
+                # Out of processes, memory, descriptors: it may pass.
+                self._report(f"{member.name} cannot be restarted yet: {error}")
 
     def kill(self, member: Member) -> None:
         """kill -9 of the process itself."""
