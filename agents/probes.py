@@ -12,9 +12,14 @@ from typing import Any
 
 from agents.environment import HostPort
 from agents.pod_words import Probe, ProbeResult
-from agents.runtime.contract import Runtime, RuntimeFailure
+from agents.runtime.contract import Runtime
+from orchestra.aio.mailbox import MailboxClosed
+from orchestra.base.errors import OrchestraError
+from orchestra.base.log import get_logger
 from orchestra.objects import intstr
 from orchestra.pb import core, meta
+
+log = get_logger("agent.probe")
 
 _FIRST_WAIT_S = 0.025
 _FIRST_EXEC_WAIT_S = 0.2
@@ -66,8 +71,8 @@ class Target:
                 return ""
         except TimeoutError:
             return f"timed out after {timeout_s:g}s"
-        except (OSError, ValueError, RuntimeFailure) as error:
-            return str(error)
+        except (OSError, ValueError, OrchestraError) as error:
+            return str(error) or type(error).__name__
 
     async def _exec(self, command: Sequence[str], timeout_s: float) -> str:
         # The spawner keeps the time, because it has to kill what runs.
@@ -183,11 +188,18 @@ class Prober:
         counted_at = loop.time()
         while True:
             began = loop.time()
-            wrong = await self._target.ask(probe.handler, timeout)
+            try:
+                wrong = await self._target.ask(probe.handler, timeout)
+            except Exception as error:  # noqa: BLE001 - a probe that ends unheard leaves its container as it is
+                log.error("a probe failed by a defect", error, container=self._container.name)
+                wrong = f"{type(error).__name__}: {error}"
             if not wrong:
                 wait = period
             if not wrong or loop.time() - counted_at >= period * 0.99:
                 counted_at = loop.time()
-                await self._tell(ProbeResult(self._container.name, self.run, kind, not wrong, wrong))
+                try:
+                    await self._tell(ProbeResult(self._container.name, self.run, kind, not wrong, wrong))
+                except MailboxClosed:
+                    return
             await asyncio.sleep(max(0.0, began + wait - loop.time()))
             wait = min(wait * _GROWTH, period)

@@ -165,7 +165,8 @@ class _Connection:
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await loop.create_connection(partial(_same, backend), address.host, address.port)
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError, ValueError, OverflowError):
+                # The last two: what somebody wrote into an EndpointSlice is no address.
                 self._give_back(address)
                 continue
             except asyncio.CancelledError:
@@ -240,6 +241,8 @@ class NodePortProxy:
         self._connections: set[_Connection] = set()
         self._answers: set[asyncio.Task[None]] = set()
         self._closed = False
+        # A retry and a change at once would each take the port that the other has just taken.
+        self._listening = asyncio.Lock()
 
     def set_service(self, service: core.Service) -> None:
         """A Service is new or has changed."""
@@ -317,6 +320,10 @@ class NodePortProxy:
         return answers
 
     async def _listen(self) -> None:
+        async with self._listening:
+            await self._listen_alone()
+
+    async def _listen_alone(self) -> None:
         for port in set(self._servers) - set(self._routes):
             self._servers.pop(port).close()
         failed = False
@@ -346,7 +353,7 @@ class NodePortProxy:
 
     def admit(self, connection: Any) -> bool:
         """Whether there is room for one more connection."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if self._closed or len(self._connections) >= CONNECTIONS_MAX:
             return False
         self._connections.add(connection)
         return True

@@ -161,12 +161,11 @@ class Session:
                     log.warning("refused by the master", master=master, why=first.refused.reason)
                     return int(first.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
                 log.info("registered", master=first.welcome.master or master)
-                backoff.reset()
                 self._connected = True
                 self._applied = self._applied_sent = 0
                 self._settling.clear()
                 interval_s = first.welcome.heartbeat_interval_ms / 1000 or _HEARTBEAT_DEFAULT_S
-                return await self._converse(call, stub, interval_s)
+                return await self._converse(call, stub, interval_s, backoff)
             finally:
                 call.cancel()
 
@@ -177,13 +176,10 @@ class Session:
             raise EOFError("the master closed the session")
         return message
 
-    async def _converse(
-        self, call: _Call, stub: rpc.AgentsStub,
-        interval_s: float,
-    ) -> int:  # fmt: skip
+    async def _converse(self, call: _Call, stub: rpc.AgentsStub, interval_s: float, backoff: Backoff) -> int:
         loop = asyncio.get_running_loop()
         speaking = loop.create_task(self._speak(call, interval_s), name="session-up")
-        listening = loop.create_task(self._listen(call, stub), name="session-down")
+        listening = loop.create_task(self._listen(call, stub, backoff), name="session-down")
         try:
             done, _ = await asyncio.wait((speaking, listening), return_when=asyncio.FIRST_COMPLETED)
             if speaking in done and speaking.exception() is None:
@@ -200,7 +196,7 @@ class Session:
                 task.cancel()
             await asyncio.gather(speaking, listening, return_exceptions=True)
 
-    async def _listen(self, call: _Call, stub: rpc.AgentsStub) -> int:
+    async def _listen(self, call: _Call, stub: rpc.AgentsStub, backoff: Backoff) -> int:
         while True:
             message = await self._read(call)
             match message.WhichOneof("message"):
@@ -211,6 +207,8 @@ class Session:
                         settling.add_done_callback(self._settled)
                     if message.orders.synced:
                         self.synced.set()
+                        # Not at the welcome: a session that ends between the two, each time, is no success.
+                        backoff.reset()
                     self._settled()
                 case "drained":
                     self._house.drained(message.drained.uid)
