@@ -53,6 +53,8 @@ class NodesReconciler:
         self._disruption = Disruption.NONE
         self._disrupted_since_ns = 0
         self._losses = Losses()
+        # Since when each Node is known: a new one's agent is awaited as all are after a master's start.
+        self._known_since: dict[str, int] = {}
         # Nodes still lost when a disruption ended, and until when they are awaited.
         self._spared: dict[str, int] = {}
         # Since when NoExecute taints are known: node → (key, value) → monotonic time.
@@ -79,10 +81,13 @@ class NodesReconciler:
         if new is not None:
             self.queue.add(new.metadata.name)
             if old is None:
-                self._count(new.metadata.name, self._clock.monotonic_ns())
+                now_ns = self._clock.monotonic_ns()
+                self._known_since[new.metadata.name] = now_ns
+                self._count(new.metadata.name, now_ns)
         elif old is not None:
             name = old.metadata.name
             self._taints_seen.pop(name, None)
+            self._known_since.pop(name, None)
             self._liveness.forget(name)
             self._losses.not_lost(name)
             self._spared.pop(name, None)
@@ -132,7 +137,8 @@ class NodesReconciler:
         """How the node's agent stands, with the time of its loss or when it is to be judged."""
         state = self._liveness.state(name)
         if state is None:
-            judge_ns = self._started_ns + self._settings.startup_grace_ms * NS_PER_MS
+            since_ns = max(self._started_ns, self._known_since.get(name, 0))
+            judge_ns = since_ns + self._settings.startup_grace_ms * NS_PER_MS
             return (Session.AWAITED if now_ns < judge_ns else Session.LOST), judge_ns
         suspect_ns = state.suspect_since_ns()
         if suspect_ns is None:

@@ -42,15 +42,17 @@ class _Ranking:
     """Nodes that fit one shape, best first.
 
     An entry whose node has a newer version since tells at most too good a score. latest: the version of the
-    one entry of each node that counts; older ones are dropped where they are met.
+    one entry of each node that counts; older ones are dropped where they are met. refused: the version of the
+    cluster at which no node fitted, and why: many pods of one shape wait for the same reasons.
     """
 
-    __slots__ = ("heap", "latest", "position")
+    __slots__ = ("heap", "latest", "position", "refused")
 
     def __init__(self) -> None:
         self.heap: list[_Entry] = []
         self.latest: dict[str, int] = {}
         self.position = -1
+        self.refused: tuple[int, tuple[tuple[str, int], ...]] | None = None
 
 
 class Cycle:
@@ -93,7 +95,9 @@ class Cycle:
             # Worse than it was when it was ranked: ranked anew, it may no longer be the best.
             if node is not None and ranking.latest.get(name) == version:
                 self._rank(ranking, shape, node)
-        return Decision(None, self._refusals(shape), len(nodes))
+        if ranking.refused is None or ranking.refused[0] != self._view.version:
+            ranking.refused = (self._view.version, self._refusals(shape))
+        return Decision(None, ranking.refused[1], len(nodes))
 
     def _refresh(self, ranking: _Ranking, shape: PodShape) -> None:
         """Ranks nodes that may have become better since the last time."""

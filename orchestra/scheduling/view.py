@@ -281,6 +281,11 @@ class ClusterView:
         return placed[0] if placed else None
 
     @property
+    def version(self) -> int:
+        """Another one after every change of any node."""
+        return self._versions
+
+    @property
     def position(self) -> int:
         """How many changes for the better there have been."""
         return self.changes_dropped + len(self.changes)

@@ -5,7 +5,7 @@ from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans.nodes import Disruption
 from orchestra.controllers.settings import ControllerSettings
 from orchestra.objects.kinds import NODE, POD, REPLICA_SET
-from orchestra.pb import core
+from orchestra.pb import core, meta
 from tests.unit.controllers.cluster import World, is_node_ready, replica_set
 
 
@@ -135,6 +135,22 @@ async def test_a_new_master_waits_for_agents_before_it_judges(settings: Controll
     await world.start()
     await world.until(NODE, "", "n1", lambda n: not is_node_ready(n), "judged")
     assert world.clock.monotonic_ns() - began >= settings.startup_grace_ms * 10**6 * 0.9
+    await world.stop()
+
+
+async def test_nodes_that_join_later_are_awaited_as_well() -> None:
+    world = World(ControllerSettings(startup_grace_ms=400))
+    await world.start()
+    await world.add_node("n1")
+    await world.objects.create(core.Node(metadata=meta.ObjectMeta(name="old")))
+    await world.until(NODE, "", "old", lambda n: len(taints(n)) == 2, "a node without an agent is lost")
+    await world.objects.delete(NODE, "", "old")
+    seen: list[core.Node] = []
+    world.group.nodes.informers[0].subscribe(lambda old, new: seen.append(new) if new is not None else None)
+    for name in ("n2", "n3", "n4"):
+        await world.add_node(name)
+    assert world.group.nodes.disruption is Disruption.NONE
+    assert not [node.metadata.name for node in seen if node.metadata.name != "old" and node.spec.taints]
     await world.stop()
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestra.pb import core
 from orchestra.scheduling.cycle import Cycle
-from orchestra.scheduling.view import ClusterView, PodShape, shape_of
+from orchestra.scheduling.view import ClusterView, NodeView, PodShape, shape_of
 
 
 def node(
@@ -62,6 +62,25 @@ def test_reasons_are_counted_as_kubernetes_words_them() -> None:
     _, cycle = cluster(node("a", cpu="1"), node("b", cpu="1"), node("c", cpu="1"))
     decision = cycle.choose(shape_of(pod(cpu="2")))
     assert decision.message == "0/3 nodes are available: 3 Insufficient cpu."
+
+
+def test_why_nothing_fits_is_found_out_once_for_each_change() -> None:
+    asked: list[str] = []
+
+    class Never:
+        def refusal(self, shape: PodShape, node: NodeView) -> str | None:
+            asked.append(node.name)
+            return f"no room on {len(asked)}"
+
+    view, _ = cluster(node("a"))
+    cycle = Cycle(view, filters=(Never(),), scores=())
+    shape = shape_of(pod())
+    first = cycle.choose(shape)
+    known = len(asked)
+    assert cycle.choose(shape) == first
+    assert len(asked) == known
+    view.set_node(node("a", cpu="2"))
+    assert cycle.choose(shape) != first
 
 
 @pytest.mark.parametrize(
