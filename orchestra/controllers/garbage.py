@@ -9,7 +9,7 @@ from orchestra.controllers.plans import garbage as plans
 from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans.garbage import DependentObserved, Lost, OwnerState
 from orchestra.controllers.plans.replicas import released
-from orchestra.controllers.runner import DONE, Key, Outcome, all_of, unless_gone
+from orchestra.controllers.runner import DONE, Key, Outcome, all_of, rest_for, unless_gone
 from orchestra.objects.deletion import FINALIZER_FOREGROUND, FINALIZER_ORPHAN
 from orchestra.objects.kinds import BY_PLURAL, EVENT, KINDS, NODE, POD, ApiObject, kind_for, kind_of
 from orchestra.pb import core, meta
@@ -238,9 +238,10 @@ class PodsReconciler:
     async def reconcile(self, key: Key) -> Outcome:
         """One look at one pod, or at all finished ones."""
         if key == SURPLUS:
-            lost = plans.surplus_pods(self._pods.list(), self._finished_pods_max)
+            pods = self._pods.list()
+            lost = plans.surplus_pods(pods, self._finished_pods_max)
             await all_of([partial(self._remove, found) for found in lost])
-            return DONE
+            return Outcome(rest_ns=rest_for(len(pods)))
         pod = self._pods.get(*key)
         if pod is None:
             return DONE

@@ -5,7 +5,7 @@ from orchestra.base.clock import Clock
 from orchestra.base.errors import NotFound
 from orchestra.controllers.plans import namespaces as plans
 from orchestra.controllers.plans.namespaces import NamespaceObserved
-from orchestra.controllers.runner import DONE, Outcome
+from orchestra.controllers.runner import DONE, Outcome, rest_for
 from orchestra.objects.kinds import EVENT, NAMESPACE, ApiObject, Kind
 from orchestra.objects.lifecycle import NAMESPACE_FINALIZER
 from orchestra.pb import core
@@ -63,13 +63,16 @@ class NamespacesReconciler:
             page = await self._objects.list(kind, key, limit=1)
             counts[kind] = len(page.items)
         plan = plans.plan(NamespaceObserved(namespace, counts), self._clock.wall_ns())
+        deleted = 0
         for kind in plan.delete:
-            await self._objects.delete_collection(kind, key)
+            deleted += await self._objects.delete_collection(kind, key)
         if plan.finalize:
             await self._finalize(namespace)
         if not plan.delete:
             return DONE
-        return Outcome(0 if await self._is_next_step_due(key, plan.delete) else LOOK_AGAIN_NS)
+        again_ns = 0 if await self._is_next_step_due(key, plan.delete) else LOOK_AGAIN_NS
+        # Each object that goes calls for a look at all that are left.
+        return Outcome(again_ns, rest_for(deleted) if again_ns else 0)
 
     async def _is_next_step_due(self, key: str, deleted: tuple[Kind, ...]) -> bool:
         """Whether what was deleted is gone already, so that there is no reason to wait."""
