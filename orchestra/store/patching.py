@@ -21,9 +21,15 @@ PATCH_TYPES = ("merge", "json", "strategic")
 def parse_patch(patch: bytes) -> Any:
     """The patch as JSON. Raises: BadRequest."""
     try:
-        return json.loads(patch)
+        said = json.loads(patch)
+        if b"\\u" in patch:
+            # Half of a surrogate pair is no text: neither can it be stored, nor can its refusal be sent.
+            json.dumps(said, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("the patch is not JSON: it has half of a surrogate pair in a string") from error
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the patch is not JSON: {error}") from error
+    return said
 
 
 def patched(kind: Kind, old: ApiObject, patch_type: str, patch: Any) -> ApiObject:
