@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from agents.environment import HostPort
 from agents.pod_plans import BackoffPlan, plan_of
 from agents.pod_state import ContainerState, Phase, Stage
@@ -71,7 +73,10 @@ def load(
     if data["version"] != _VERSION:
         raise ValueError(f"checkpoint version {data['version']} is not {_VERSION}")
     pod = core.Pod()
-    pod.ParseFromString(base64.b64decode(data["pod"]))
+    try:
+        pod.ParseFromString(base64.b64decode(data["pod"]))
+    except DecodeError as error:
+        raise ValueError(f"the pod in the checkpoint cannot be read: {error}") from error
     machine = PodMachine(plan_of(pod, backoff))
     machine.begun_ns = data["begun_ns"]
     machine.failed = tuple(data["failed"]) if data["failed"] else None

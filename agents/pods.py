@@ -72,12 +72,18 @@ class PodMachine:
         return self._take()
 
     def resume(self, now: w.Moment) -> list[w.Instruction]:
-        """The first step after the states were restored from a checkpoint: go on from there."""
+        """The first step after the states were restored, or after a crash that took the timers."""
         for c in self.containers:
             if c.phase is Phase.RUNNING and not c.plan.init_only:
                 self._say(w.StartProbes(c.plan.name, c.run, c.started_up))
             elif c.phase is Phase.BACKOFF:
                 self._say(w.SetTimer(w.Timer.BACKOFF, c.plan.name, c.run, c.backoff_ns))
+            elif c.phase in (Phase.HOOKED, Phase.STOPPING):
+                self._set_grace(c, self._stop_at_ns - now.monotonic_ns)
+        if self.stage is Stage.OPENING:
+            self._say(w.OpenSandbox())
+        elif self.stage is Stage.DRAINING:
+            self._say(w.SetTimer(w.Timer.DRAIN, "", 0, DRAIN_WAIT_NS))
         self._set_deadline(now)
         self._advance(now)
         self._say(w.Report())

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ from agents.runtime.spawner import child, syscalls, tree
 from agents.runtime.spawner.containers import Forker, Process, Sandbox, read_failure, take_output
 from agents.runtime.spawner.link import Link
 
-_TREE_RECHECK_S = 0.005
+_TREE_RECHECK_S, _TREE_RECHECK_MAX_S = 0.005, 0.5
 _LAST_WAIT_S = 5.0
 # Without an agent and without anything to keep for the next one.
 _LINGER_EMPTY_S = 1.0
@@ -40,6 +39,7 @@ class Spawner:
         self._by_pid: dict[int, Process] = {}
         # Main process gone, tree or pipes not yet.
         self._ending: set[str] = set()
+        self._check_at, self._recheck_s = 0.0, _TREE_RECHECK_S
         self._closing: dict[str, int] = {}
         self._link: Link | None = None
         self._alone_since = time.monotonic()
@@ -70,7 +70,8 @@ class Spawner:
                 handler = self._handlers.get(fd)
                 if handler is not None:
                     handler()
-            self._check_ending()
+            if self._ending and self._check_at <= time.monotonic():
+                self._check_ending()
             self._check_deadlines()
         for sandbox in self._sandboxes.values():
             self._forker.close_sandbox(sandbox)
@@ -83,9 +84,9 @@ class Spawner:
                     self._epoll.poll(_TREE_RECHECK_S)
 
     def _wait_s(self) -> float | None:
-        if self._ending or self._stopping:
-            return _TREE_RECHECK_S
         waits = [p.deadline - time.monotonic() for p in self._processes.values() if p.deadline]
+        if self._ending or self._stopping:
+            waits.append(self._check_at - time.monotonic() if self._ending else _TREE_RECHECK_S)
         if self._link is None and self._linger() >= 0:
             waits.append(self._alone_since + self._linger() - time.monotonic())
         return max(0.001, min(waits)) if waits else None
@@ -116,6 +117,7 @@ class Spawner:
                 return
             if pid == 0:
                 return
+            self._check_at, self._recheck_s = 0.0, _TREE_RECHECK_S
             process = self._by_pid.pop(pid, None)
             if process is not None:
                 process.wait_status = status
@@ -125,6 +127,9 @@ class Spawner:
     # -- ends ------------------------------------------------------------------------------------
 
     def _check_ending(self) -> None:
+        # Each look is a walk through /proc; what does not die at once (a disk that hangs) may never.
+        self._check_at = time.monotonic() + self._recheck_s
+        self._recheck_s = min(self._recheck_s * 2, _TREE_RECHECK_MAX_S)
         for name in list(self._ending):
             process = self._processes.get(name)
             if process is None:
@@ -391,7 +396,3 @@ def main(arguments: list[str]) -> int:
     os.close(ready)
     spawner.run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -503,3 +503,13 @@ def test_a_plan_reads_the_manifest() -> None:
     assert (main.policy, main.stop_signal, main.pre_stop, main.post_start) == ("OnFailure", 2, True, False)
     assert main.probes[w.Probe.READINESS] == w.ProbePlan(1, 5)
     assert (init.sidecar, init.policy) == (True, "Always")
+
+
+def test_a_worker_that_crashed_while_it_stopped_its_pod_still_ends_it() -> None:
+    bench = Bench(plan("Always"))
+    bench.tell(w.SandboxOpened())
+    bench.start()
+    bench.tell(w.Delete(30 * NS, undrained=True))
+    bench.tick(10 * NS)
+    (timer,) = of_type(bench.machine.resume(bench.now), w.SetTimer)
+    assert timer == w.SetTimer(w.Timer.GRACE, "a", 1, 20 * NS)
