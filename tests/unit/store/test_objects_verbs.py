@@ -179,8 +179,8 @@ async def test_patch(objects: ObjectStore, store: MemoryStore, kind: Kind, patch
             await objects.patch(kind, place, "web", patch_type, stale)
     with pytest.raises(BadRequest, match="not JSON"):
         await objects.patch(kind, place, "web", patch_type, b"{")
+    half = b'[{"op":"add","path":"/\\ud800","value":1}]' if patch_type == "json" else b'{"\\ud800":1}'
     with pytest.raises(BadRequest, match="surrogate"):
-        half = b'[{"op":"add","path":"/\\ud800","value":1}]' if patch_type == "json" else b'{"\\ud800":1}'
         await objects.patch(kind, place, "web", patch_type, half)
     with pytest.raises(NotFound):
         await objects.patch(kind, place, "nobody", patch_type, nothing)
