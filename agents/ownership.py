@@ -11,6 +11,9 @@ from orchestra.base.log import get_logger
 
 log = get_logger("agent")
 
+# Containers may run as anybody and reach their own volumes; nobody else is shown what there is.
+PASSABLE = 0o711
+
 
 @contextlib.contextmanager
 def taken(data_dir: Path) -> Iterator[None]:
@@ -19,7 +22,7 @@ def taken(data_dir: Path) -> Iterator[None]:
     Raises: OrchestraError when another agent has it, or it cannot be made.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
         lock = os.open(data_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise OrchestraError(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.environment import expand
+from agents.ownership import PASSABLE
 from agents.runtime.contract import VolumeMount
 from orchestra.base.errors import OrchestraError
 from orchestra.objects.quantity import parse_quantity
@@ -59,6 +60,7 @@ class PodDirectory:
 
     def make(self, pod: core.Pod, *, work: bool) -> None:
         """Makes all directories. Safe to repeat."""
+        self.path.parent.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
         self.scratch.mkdir(parents=True, exist_ok=True)
         for volume in pod.spec.volumes:
             if volume.volumeSource.HasField("emptyDir"):
