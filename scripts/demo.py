@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestra.base import log as logging
 from orchestra.cli.local_cluster import LocalCluster, free_port
-from orchestra.cli.up import follow, is_ready, wait_for_nodes, wait_for_object
+from orchestra.cli.up import follow, is_ready, wait_for_node_ports, wait_for_nodes, wait_for_object
 from orchestra.client import Client
 from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, REPLICA_SET, SERVICE, ApiObject
 from scripts.load import Load, ask
@@ -133,6 +133,7 @@ async def applies(tour: Tour) -> str:
     await tour.orchestra("apply", "-f", str(EXAMPLES / "web.yaml"))
     await wait_for_object(tour.client, await tour.deployment(), lambda line: None)
     await wait_for_object(tour.client, await tour.client.get(SERVICE, "default", "web"), lambda line: None)
+    await wait_for_node_ports(tour.cluster, await tour.client.get(SERVICE, "default", "web"))
     answers = set()
     for host, port in tour.targets() * 10:
         answers.add(await ask(host, port))

@@ -149,6 +149,9 @@ async def _bring_up(cluster: LocalCluster, objects: Sequence[ApiObject], progres
             progress.say(f"{kind_of(answer).singular}/{answer.metadata.name} {outcome}")
         for obj in objects:
             await wait_for_object(client, obj, progress.show)
+            if kind_of(obj) is SERVICE:
+                kept = await client.get(SERVICE, obj.metadata.namespace, obj.metadata.name)
+                await wait_for_node_ports(cluster, kept)
         progress.clear()
         await _print_state(client, cluster)
 
@@ -220,6 +223,41 @@ async def wait_for_object(client: "Client", obj: ApiObject, show: Show) -> None:
             f"{label} is not ready after {ROLLOUT_SECONDS:g} s; the cluster runs: "
             f"ask it with: orchestra --server {client.target} describe {kind.singular} {name} -n {namespace}"
         ) from None
+
+
+async def wait_for_node_ports(cluster: LocalCluster, service: ApiObject) -> list[tuple[str, int]]:
+    """Waits until every node answers on a Service's node ports; the addresses.
+
+    A slice that lists a ready endpoint is on its way to the agents, not yet in force there.
+    Raises: OrchestraError after two minutes.
+    """
+    targets = [
+        (cluster.address(agent), port.nodePort)
+        for port in service.spec.ports
+        if port.nodePort
+        for agent in cluster.agents
+    ]
+    try:
+        async with asyncio.timeout(ROLLOUT_SECONDS):
+            for host, port in targets:
+                await _until_connected(host, port)
+    except TimeoutError:
+        raise OrchestraError(
+            f"service/{service.metadata.name} does not answer on every node after {ROLLOUT_SECONDS:g} s"
+        ) from None
+    return targets
+
+
+async def _until_connected(host: str, port: int) -> None:
+    backoff = Backoff(5, 200)
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(backoff.next_ms() / 1000)
+        else:
+            writer.close()
+            return
 
 
 def _counts(obj: ApiObject) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """Upgrades and rollbacks under load: how many requests fail."""
 
 import asyncio
+import sys
 from pathlib import Path
 
-from orchestra.cli.up import wait_for_object
+from orchestra.cli.up import wait_for_node_ports, wait_for_object
 from orchestra.client import Client
+from orchestra.objects.kinds import SERVICE
 from orchestra.objects.manifests import load_documents
 from scripts.benchmarks.figures import Figure, percentile
 from scripts.benchmarks.pods import cluster_of
@@ -27,7 +29,7 @@ async def rolling_failed_requests() -> list[Figure]:
     through every node's port."""
     async with cluster_of(3) as (cluster, client):
         await _apply(client, "web.yaml")
-        targets = [(cluster.address(name), 30080) for name in cluster.agents]
+        targets = await wait_for_node_ports(cluster, await client.get(SERVICE, "default", "web"))
         rollouts = 0
         loop = asyncio.get_running_loop()
         end = loop.time() + SECONDS_MAX
@@ -43,4 +45,6 @@ async def rolling_failed_requests() -> list[Figure]:
         "request_p50_ms": round(percentile(tally.latencies_ms, 0.5), 1),
         "request_p99_ms": round(percentile(tally.latencies_ms, 0.99), 1),
     }
+    for failure in tally.failures[:5]:
+        print(f"failed: {failure}", file=sys.stderr)
     return [Figure("rolling_failed_requests", len(tally.failures), "requests", notes=notes)]

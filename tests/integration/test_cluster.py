@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.cli.local_cluster import LocalCluster, free_port
-from orchestra.cli.up import follow, is_ready, wait_for_nodes, wait_for_object
+from orchestra.cli.up import follow, is_ready, wait_for_node_ports, wait_for_nodes, wait_for_object
 from orchestra.client import Client
 from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, REPLICA_SET, SERVICE, ApiObject
 from orchestra.objects.manifests import load_documents
@@ -43,12 +43,6 @@ async def apply(client: Client, name: str, **changes: str) -> list[ApiObject]:
     loaded = load_documents(text.encode(), name)
     assert not loaded.problems
     return [(await client.apply(each.obj))[0] for each in loaded.objects]
-
-
-async def node_port(client: Client, name: str = "web") -> int:
-    service = await client.get(SERVICE, "default", name)
-    port: int = service.spec.ports[0].nodePort
-    return port
 
 
 def alive(pods: Mapping[str, ApiObject], app: str) -> list[ApiObject]:
@@ -86,8 +80,7 @@ async def test_the_web_application_rolls_forth_and_back_without_a_failed_request
     async with cluster_of(3) as (cluster, client):
         for obj in await apply(client, "web.yaml"):
             await wait_for_object(client, obj, quiet)
-        port = await node_port(client)
-        targets = [(cluster.address(name), port) for name in cluster.agents]
+        targets = await wait_for_node_ports(cluster, await client.get(SERVICE, "default", "web"))
         counts: list[int] = []
 
         async def watch() -> None:
@@ -146,10 +139,10 @@ async def test_a_killed_master_comes_back_with_everything_and_no_pod_restarts() 
         for obj in await apply(client, "web.yaml"):
             await wait_for_object(client, obj, quiet)
         before = {pod.metadata.uid: pod.status.containerStatuses[0] for pod in await ready(client, "web", 3)}
-        port = await node_port(client)
+        targets = await wait_for_node_ports(cluster, await client.get(SERVICE, "default", "web"))
         master = cluster.master
         assert master is not None
-        async with Load([(cluster.address("n1"), port)], clients=4) as load:
+        async with Load(targets[:1], clients=4) as load:
             for _ in range(2):
                 master.started.clear()
                 cluster.kill(master)
