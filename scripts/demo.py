@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestra.base import log as logging
 from orchestra.cli.local_cluster import LocalCluster, free_port
-from orchestra.cli.up import follow, is_ready, wait_for_node_ports, wait_for_nodes, wait_for_object
+from orchestra.cli.up import follow, wait_for_node_ports, wait_for_nodes, wait_for_object
 from orchestra.client import Client
 from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, REPLICA_SET, SERVICE, ApiObject
+from orchestra.objects.readiness import is_ready
 from scripts.load import Load, ask
 
 ROOT = Path(__file__).resolve().parent.parent

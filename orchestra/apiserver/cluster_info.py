@@ -9,10 +9,10 @@ from orchestra import __version__
 from orchestra.aio.rpc.server import Context
 from orchestra.aio.supervisor import ActorStatus
 from orchestra.controllers.liveness import Liveness
+from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import Range
 from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import api_v1_pb2_grpc as api_grpc
-from orchestra.store.access import prefix_end
 from orchestra.store.objects import ObjectStore
 
 # Where every kind's objects stand in the store.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestra.base.errors import UsageError
 from orchestra.cli.errors import Reported
-from orchestra.objects.kinds import ApiObject, kind_of
+from orchestra.objects.kinds import NAMESPACE, ApiObject, kind_of
 from orchestra.objects.manifests import BYTES_MAX, load_documents
 
 _EXTENSIONS = (".json", ".yaml", ".yml")
@@ -89,3 +89,8 @@ def place(objects: Sequence[ApiObject], namespace: str, given: bool) -> None:
             )
     if wrong:
         raise Reported(wrong)
+
+
+def in_order(objects: Sequence[ApiObject]) -> list[ApiObject]:
+    """Namespaces before what lives in them, otherwise as written."""
+    return sorted(objects, key=lambda obj: kind_of(obj) is not NAMESPACE)

@@ -27,6 +27,7 @@ from orchestra.objects.kinds import (
     Kind,
     kind_of,
 )
+from orchestra.objects.readiness import is_ready
 
 if TYPE_CHECKING:
     from orchestra.client import Client
@@ -93,12 +94,12 @@ def _objects(session: Session) -> list[ApiObject] | None:
     """What the manifests hold, before anything is started; None after printing their mistakes."""
     if not session.options.filename:
         return []
-    from orchestra.cli.files import load, place
+    from orchestra.cli.files import in_order, load, place
 
     loaded = load(session.options.filename, recursive=session.options.recursive)
     session.warn_all(loaded.problems)
     place(loaded.objects, session.settings.namespace, session.settings.namespace_given)
-    return None if loaded.problems else loaded.objects
+    return None if loaded.problems else in_order(loaded.objects)
 
 
 async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Event) -> int:
@@ -265,11 +266,6 @@ def _counts(obj: ApiObject) -> tuple[int, int]:
     if kind_of(obj) is DEPLOYMENT:
         return min(obj.status.availableReplicas, obj.status.updatedReplicas), want
     return obj.status.availableReplicas, want
-
-
-def is_ready(obj: ApiObject) -> bool:
-    """Whether the object's Ready condition is True."""
-    return any(c.type == "Ready" and c.status == "True" for c in obj.status.conditions)
 
 
 async def follow(

@@ -100,10 +100,6 @@ class Machine:
                 self._compact(command.revision)
         return self.revision
 
-    def skip(self, index: int) -> None:
-        """Counts an entry as applied that has no command for this machine."""
-        self.applied_index = index
-
     # Reading.
 
     def range(self, request: Range) -> RangeResult:

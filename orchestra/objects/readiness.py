@@ -1,11 +1,17 @@
-"""A pod's readiness where more than one has a word in it. Pure."""
+"""Readiness, and a pod's where more than one has a word in it. Pure."""
 
 from typing import Final
 
+from orchestra.objects.kinds import ApiObject
 from orchestra.pb import core
 
 # The reason of a Ready condition that the master made False because it had lost the pod's node.
 NODE_NOT_READY: Final = "NodeNotReady"
+
+
+def is_ready(obj: ApiObject) -> bool:
+    """Whether the Ready condition of a pod or a node is True."""
+    return any(c.type == "Ready" and c.status == "True" for c in obj.status.conditions)
 
 
 def is_doubted(pod: core.Pod) -> bool:

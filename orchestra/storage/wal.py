@@ -270,11 +270,6 @@ class Wal:
             raise self._failed("removing", self._segments[0].path, error) from error
         return gone
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on disk."""
-        return sum(segment.size for segment in self._segments)
-
     def close(self) -> None:
         """Gives back the room that was not needed, and closes. What was appended is safe already."""
         if self._file is None:

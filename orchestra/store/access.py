@@ -14,11 +14,6 @@ from orchestra.store.failures import NOT_THE_LEADER, RETRY_AFTER_MS, mapped
 TIMEOUT_SECONDS = 10.0
 
 
-def prefix_end(prefix: bytes) -> bytes:
-    """The end of the range of all keys that begin with `prefix` (which must not end in 0xff)."""
-    return prefix[:-1] + bytes((prefix[-1] + 1,))
-
-
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What a guarded write came to.

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestra.base.errors import Invalid, TooManyRequests, Violation, invalid
+from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import Compare, DeleteRange, KeyValue, Op, Put, Range, Result, Target
 from orchestra.pb import core
-from orchestra.store.access import Access, prefix_end
+from orchestra.store.access import Access
 
 NODE_PORT_FIRST = 30_000
 NODE_PORT_LAST = 32_767

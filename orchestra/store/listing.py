@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestra.base.errors import BadRequest, Expired
+from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import KeyValue, Range, RangeResult
 from orchestra.objects.kinds import ApiObject, Kind
 from orchestra.objects.selectors import FieldSelector, Selector
-from orchestra.store.access import Access, prefix_end
+from orchestra.store.access import Access
 from orchestra.store.encoding import Decoder
 
 # Keys decoded at most between two turns of the event loop.

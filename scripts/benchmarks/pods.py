@@ -11,6 +11,7 @@ from orchestra.cli.local_cluster import LocalCluster, free_port
 from orchestra.cli.up import follow, wait_for_nodes
 from orchestra.client import Client
 from orchestra.objects.kinds import NODE, POD, ApiObject
+from orchestra.objects.readiness import is_ready
 from orchestra.pb import apps, core
 from scripts.benchmarks import anchors
 from scripts.benchmarks.figures import Figure, latency
@@ -125,7 +126,11 @@ async def pods_per_s() -> list[Figure]:
     """One ReplicaSet of 5,000 pods over a thousand simulated agents: created, bound and Running."""
     async with cluster_of(0) as (cluster, client), simulated_agents(cluster, SIMULATED_AGENTS):
         await follow(
-            client, NODE, "", lambda nodes: len(nodes) >= SIMULATED_AGENTS and _all_ready(nodes), 120
+            client,
+            NODE,
+            "",
+            lambda nodes: len(nodes) >= SIMULATED_AGENTS and all(map(is_ready, nodes.values())),
+            120,
         )
         assert cluster.master is not None
         cpu = cpu_seconds(cluster.master.pid)
@@ -172,13 +177,6 @@ def sustained(times: Sequence[float]) -> float:
     tenth = len(times) // 10
     middle = times[tenth : len(times) - tenth]
     return (len(middle) - 1) / (middle[-1] - middle[0]) if middle[-1] > middle[0] else 0.0
-
-
-def _all_ready(nodes: object) -> bool:
-    assert isinstance(nodes, dict)
-    return all(
-        any(c.type == "Ready" and c.status == "True" for c in n.status.conditions) for n in nodes.values()
-    )
 
 
 async def agent_failover_ms() -> list[Figure]:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from orchestra.cli.local_cluster import LocalCluster, free_port
-from orchestra.cli.up import follow, is_ready, wait_for_node_ports, wait_for_nodes, wait_for_object
+from orchestra.cli.up import follow, wait_for_node_ports, wait_for_nodes, wait_for_object
 from orchestra.client import Client
 from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, REPLICA_SET, SERVICE, ApiObject
 from orchestra.objects.manifests import load_documents
+from orchestra.objects.readiness import is_ready
 from orchestra.pb import core
 from scripts.load import Load, ask
 

@@ -1,13 +1,11 @@
 """apply: make the cluster what manifests say. Of an object with a mistake, nothing is applied."""
 
-from collections.abc import Callable
-
 from orchestra.base.errors import ApiError, DeadlineExceeded, NotFound, Unavailable, UsageError
 from orchestra.cli.changes import Changes
 from orchestra.cli.command import Command
 from orchestra.cli.errors import sentences
-from orchestra.cli.files import load, place
-from orchestra.cli.finding import filenames, from_files
+from orchestra.cli.files import in_order, load, place
+from orchestra.cli.finding import filenames
 from orchestra.cli.flags import (
     DRY_RUN,
     FIELD_MANAGER,
@@ -18,16 +16,9 @@ from orchestra.cli.flags import (
     SELECTOR,
     Flag,
 )
-from orchestra.cli.printing.words import object_name
 from orchestra.cli.session import Session
-from orchestra.client import Client
-from orchestra.objects.kinds import NAMESPACE, ApiObject, kind_of
+from orchestra.objects.kinds import ApiObject, kind_of
 from orchestra.objects.selectors import parse_label_selector
-
-
-def _in_order(objects: list[ApiObject]) -> list[ApiObject]:
-    """Namespaces before what lives in them, otherwise as written."""
-    return sorted(objects, key=lambda obj: kind_of(obj) is not NAMESPACE)
 
 
 async def _apply(session: Session) -> int:
@@ -40,7 +31,7 @@ async def _apply(session: Session) -> int:
     if not loaded.objects and not loaded.problems:
         raise UsageError("no objects passed to apply")
     failed = list(loaded.problems)
-    objects = _in_order(loaded.objects)
+    objects = in_order(loaded.objects)
     place(objects, session.settings.namespace, session.settings.namespace_given)
     if session.options.selector:
         selector = parse_label_selector(session.options.selector)
@@ -50,19 +41,6 @@ async def _apply(session: Session) -> int:
         failed += await _one(session, changes, obj)
     changes.finish()
     return 1 if failed else 0
-
-
-async def apply_files(client: Client, session: Session, say: Callable[[str], None]) -> list[ApiObject]:
-    """Applies the manifests that -f names, saying what became of each; the objects as they are now.
-
-    Raises: Reported with every mistake, before anything is applied; ApiError.
-    """
-    applied = []
-    for obj in _in_order(from_files(session, filenames(session))):
-        answer, outcome = await client.apply(obj)
-        say(f"{object_name(answer)} {outcome}")
-        applied.append(answer)
-    return applied
 
 
 async def _one(session: Session, changes: Changes, obj: ApiObject) -> list[str]:

@@ -21,7 +21,6 @@ from orchestra.cli.flags import (
 from orchestra.cli.printing.output import Output, output_of
 from orchestra.cli.printing.tables import TableOptions, TablePrinter
 from orchestra.cli.session import Session
-from orchestra.client import Client
 from orchestra.client.types import WatchEvent
 from orchestra.objects.kinds import ApiObject, Kind, kind_of
 
@@ -72,15 +71,6 @@ def _print_tables(
         session.write(table.text(_sorted(session.options.sort_by, objects), now))
     if not printed and not found.failures and not session.options.ignore_not_found:
         session.warn(_none_found(session, kinds))
-
-
-async def print_kinds(client: Client, kinds: Sequence[Kind], session: Session) -> None:
-    """The tables of some kinds, of the session's namespace where they have one."""
-    for kind in kinds:
-        answer = await client.list(kind, session.settings.namespace if kind.namespaced else "")
-        if answer.items:
-            table = TablePrinter(kind, TableOptions())
-            session.write(table.text(answer.items, session.now_ns()) + "\n")
 
 
 async def _get(session: Session) -> int:

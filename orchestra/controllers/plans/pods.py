@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from orchestra.objects.readiness import is_ready as is_ready
 from orchestra.objects.times import ns_of
 from orchestra.pb import core, meta
 
@@ -18,12 +19,6 @@ def condition(pod: core.Pod, type_: str) -> core.PodCondition | None:
         if found.type == type_:
             return found
     return None
-
-
-def is_ready(pod: core.Pod) -> bool:
-    """Whether the pod's Ready condition is True."""
-    ready = condition(pod, "Ready")
-    return ready is not None and ready.status == "True"
 
 
 def is_finished(pod: core.Pod) -> bool:
