@@ -54,11 +54,30 @@ class Compare:
     range_end: bytes = b""
 
 
+class SortTarget(IntEnum):
+    """What a range is sorted by."""
+
+    KEY = 0
+    VERSION = 1
+    CREATE = 2
+    MOD = 3
+    VALUE = 4
+
+
+class SortOrder(IntEnum):
+    """NONE: ascending by key as the keys stand, or ascending when sorted by anything else."""
+
+    NONE = 0
+    ASCEND = 1
+    DESCEND = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Reads keys in ascending order. revision 0: the newest. limit 0: all.
+    """Reads keys in ascending order, unless sorted otherwise. revision 0: the newest. limit 0: all.
 
-    serializable: what this member has applied will do; alone, not within a transaction.
+    serializable: what this member has applied will do; alone, not within a transaction. The revision filters
+    (0: none) leave keys out of the answer, not out of its count.
     """
 
     key: bytes
@@ -68,16 +87,24 @@ class Range:
     keys_only: bool = False
     count_only: bool = False
     serializable: bool = False
+    sort_order: SortOrder = SortOrder.NONE
+    sort_target: SortTarget = SortTarget.KEY
+    min_mod_revision: int = 0
+    max_mod_revision: int = 0
+    min_create_revision: int = 0
+    max_create_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Writes one key."""
+    """Writes one key. ignore_value, ignore_lease: keeps what the key has; refused when there is no key."""
 
     key: bytes
     value: bytes
     lease: int = 0
     prev_kv: bool = False
+    ignore_value: bool = False
+    ignore_lease: bool = False
 
 
 @dataclass(frozen=True, slots=True)
