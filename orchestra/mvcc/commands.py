@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from orchestra.mvcc.model import Compare, DeleteRange, Op, Put, Range, Result, Target, Txn
+from orchestra.mvcc.model import (
+    Compare,
+    DeleteRange,
+    Op,
+    Put,
+    Range,
+    Result,
+    SortOrder,
+    SortTarget,
+    Target,
+    Txn,
+)
 from orchestra.pb import store_v1_pb2 as pb
 
 
@@ -52,6 +63,8 @@ Command = Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Compa
 
 _TARGETS = tuple(Target)
 _RESULTS = tuple(Result)
+_SORT_ORDERS = tuple(SortOrder)
+_SORT_TARGETS = tuple(SortTarget)
 
 
 def encode(command: Command) -> bytes:
@@ -128,13 +141,27 @@ def _fill_op(message: pb.Op, op: Op) -> None:
             put.lease = op.lease
         if op.prev_kv:
             put.prev_kv = True
+        if op.ignore_value:
+            put.ignore_value = True
+        if op.ignore_lease:
+            put.ignore_lease = True
     elif isinstance(op, Range):
-        message.range.key = op.key
-        message.range.range_end = op.range_end
-        message.range.limit = op.limit
-        message.range.revision = op.revision
-        message.range.keys_only = op.keys_only
-        message.range.count_only = op.count_only
+        message.range.CopyFrom(
+            pb.Range(
+                key=op.key,
+                range_end=op.range_end,
+                limit=op.limit,
+                revision=op.revision,
+                sort_order=op.sort_order,
+                sort_target=op.sort_target,
+                keys_only=op.keys_only,
+                count_only=op.count_only,
+                min_mod_revision=op.min_mod_revision,
+                max_mod_revision=op.max_mod_revision,
+                min_create_revision=op.min_create_revision,
+                max_create_revision=op.max_create_revision,
+            )
+        )
     elif isinstance(op, DeleteRange):
         message.delete_range.key = op.key
         message.delete_range.range_end = op.range_end
@@ -156,14 +183,30 @@ def _compare(message: pb.Compare) -> Compare:
     return Compare(message.key, _TARGETS[message.target], _RESULTS[message.result], value, message.range_end)
 
 
+def _range(message: pb.Range) -> Range:
+    return Range(
+        message.key,
+        message.range_end,
+        message.limit,
+        message.revision,
+        message.keys_only,
+        message.count_only,
+        sort_order=_SORT_ORDERS[message.sort_order],
+        sort_target=_SORT_TARGETS[message.sort_target],
+        min_mod_revision=message.min_mod_revision,
+        max_mod_revision=message.max_mod_revision,
+        min_create_revision=message.min_create_revision,
+        max_create_revision=message.max_create_revision,
+    )
+
+
 def _op(message: pb.Op) -> Op:
     which = message.WhichOneof("op")
     if which == "put":
         put = message.put
-        return Put(put.key, put.value, put.lease, put.prev_kv)
+        return Put(put.key, put.value, put.lease, put.prev_kv, put.ignore_value, put.ignore_lease)
     if which == "range":
-        ask = message.range
-        return Range(ask.key, ask.range_end, ask.limit, ask.revision, ask.keys_only, ask.count_only)
+        return _range(message.range)
     if which == "delete_range":
         delete = message.delete_range
         return DeleteRange(delete.key, delete.range_end, delete.prev_kv)

@@ -75,11 +75,9 @@ class Machine:
 
         Raises: Refused; the entry counts as applied then too.
         """
-        if index != self.applied_index + 1:
-            raise ValueError(f"entry {index} does not follow {self.applied_index}, the last one applied")
         if isinstance(command, bytes):
             command = decode(command)
-        self.applied_index = index
+        self.skip(index)
         if isinstance(command, Txn):
             return self._write_txn(command)
         match command:
@@ -99,6 +97,12 @@ class Machine:
             case Compact():
                 self._compact(command.revision)
         return self.revision
+
+    def skip(self, index: int) -> None:
+        """Counts the log's next entry as applied: one that says nothing to the machine."""
+        if index != self.applied_index + 1:
+            raise ValueError(f"entry {index} does not follow {self.applied_index}, the last one applied")
+        self.applied_index = index
 
     # Reading.
 

@@ -17,7 +17,17 @@ from orchestra.mvcc.commands import (
 from orchestra.mvcc.errors import LeaseNotFound
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import Machine
-from orchestra.mvcc.model import Compare, DeleteRange, Put, Range, Result, Target, Txn
+from orchestra.mvcc.model import (
+    Compare,
+    DeleteRange,
+    Put,
+    Range,
+    Result,
+    SortOrder,
+    SortTarget,
+    Target,
+    Txn,
+)
 from orchestra.mvcc.retention import Retention, plan_compaction
 from orchestra.mvcc.snapshot import CHUNK_BYTES, restore, snapshot, state_hash
 from orchestra.pb import store_v1_pb2 as pb
@@ -41,8 +51,23 @@ COMPARES = st.builds(
     st.binary(),
 )
 OPS = st.one_of(
-    st.builds(Range, st.binary(), st.binary(), NUMBERS, NUMBERS, st.booleans(), st.booleans()),
-    st.builds(Put, st.binary(), st.binary(), NUMBERS, st.booleans()),
+    st.builds(
+        Range,
+        st.binary(),
+        st.binary(),
+        NUMBERS,
+        NUMBERS,
+        st.booleans(),
+        st.booleans(),
+        st.just(False),
+        st.sampled_from(SortOrder),
+        st.sampled_from(SortTarget),
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+    ),
+    st.builds(Put, st.binary(), st.binary(), NUMBERS, st.booleans(), st.booleans(), st.booleans()),
     st.builds(DeleteRange, st.binary(), st.binary(), st.booleans()),
 )
 
@@ -81,6 +106,15 @@ def test_entries_come_in_order() -> None:
         machine.apply(3, Txn())
     with pytest.raises(ValueError, match="entry 1 does not follow 1"):
         machine.apply(1, Txn())
+
+
+def test_an_entry_that_is_no_command_counts_as_applied() -> None:
+    machine = Machine()
+    machine.skip(1)
+    put(machine, b"a")
+    assert (machine.applied_index, machine.revision) == (2, 2)
+    with pytest.raises(ValueError, match="entry 4 does not follow 2"):
+        machine.skip(4)
 
 
 def test_a_refused_entry_counts_as_applied() -> None:
