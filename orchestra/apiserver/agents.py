@@ -5,7 +5,7 @@ nothing of it is stored but what it writes as objects.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import grpc.aio
@@ -43,8 +43,9 @@ SESSIONS_MAX: Final = 10_000
 
 
 class AgentHub(agent_grpc.AgentsServicer):
-    """All agents' sessions.
+    """All agents' sessions, for one mandate of this master.
 
+    masters: where every master's API is reached, told to each agent.
     Bound: SESSIONS_MAX sessions; each bounded as AgentSession and StatusWriter say.
     """
 
@@ -56,10 +57,13 @@ class AgentHub(agent_grpc.AgentsServicer):
         recorder: Recorder,
         *,
         master: str = "",
+        masters: Callable[[], Sequence[str]] = lambda: (),
     ) -> None:
         self.relays = LogRelays()
+        self.liveness = liveness
         self._objects = objects
         self._liveness = liveness
+        self._masters = masters
         self._recorder = recorder
         self._master = master
         self._sessions: dict[str, AgentSession] = {}
@@ -123,7 +127,11 @@ class AgentHub(agent_grpc.AgentsServicer):
             async with Supervisor(f"session/{session.node}", rng=self._objects.rng) as tasks:
                 await self._open(session, register, tasks)
                 tasks.start("reader", lambda: self._read(session, requests), restart=False)
-                welcome = agent.Welcome(master=self._master, heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS)
+                welcome = agent.Welcome(
+                    master=self._master,
+                    heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+                    masters=self._masters(),
+                )
                 yield agent.MasterMessage(welcome=welcome)
                 async for message in session.outgoing():
                     yield message

@@ -8,15 +8,18 @@ from typing import Any, Final
 from orchestra import __version__
 from orchestra.aio.rpc.server import Context
 from orchestra.aio.supervisor import ActorStatus
-from orchestra.controllers.liveness import Liveness
+from orchestra.apiserver.forwarding import Forwarding
+from orchestra.apiserver.gate import AgentsGate
 from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import Range
 from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import api_v1_pb2_grpc as api_grpc
+from orchestra.store.leadership import Leader
 from orchestra.store.objects import ObjectStore
 
 # Where every kind's objects stand in the store.
 REGISTRY: Final = b"/registry/"
+_STATUS: Final = f"/{api.DESCRIPTOR.services_by_name['Cluster'].full_name}/Status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,21 @@ class MasterInfo:
 
 
 class ClusterService(api_grpc.ClusterServicer):
-    """Version and Status, over gRPC."""
+    """Version and Status, over gRPC. The status is the leading master's."""
 
-    def __init__(self, objects: ObjectStore, liveness: Liveness, info: MasterInfo) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        gate: AgentsGate,
+        forwarding: Forwarding,
+        info: MasterInfo,
+        leader: Callable[[], Leader | None],
+    ) -> None:
         self._objects = objects
-        self._liveness = liveness
+        self._gate = gate
+        self._forwarding = forwarding
         self._info = info
+        self._leader = leader
 
     async def Version(self, request: api.VersionRequest, context: Context) -> Any:
         return api.VersionResponse(
@@ -48,7 +60,10 @@ class ClusterService(api_grpc.ClusterServicer):
         )
 
     async def Status(self, request: api.ClusterStatusRequest, context: Context) -> Any:
-        info = self._info
+        info, hub = self._info, self._gate.hub
+        if hub is None:
+            return await self._forwarding.unary(_STATUS, request.SerializeToString(), context)
+        leader = self._leader()
         stored = await self._objects.store.range(
             Range(REGISTRY, prefix_end(REGISTRY), count_only=True, serializable=True)
         )
@@ -56,7 +71,7 @@ class ClusterService(api_grpc.ClusterServicer):
             master=info.name,
             revision=self._objects.store.revision,
             objects=stored.count,
-            agents_connected=self._liveness.connected_count(),
+            agents_connected=hub.liveness.connected_count(),
             actors=[
                 api.ActorStatus(
                     name=actor.name,
@@ -69,4 +84,6 @@ class ClusterService(api_grpc.ClusterServicer):
             ],
             disk_bytes_written=info.disk_bytes_written(),
             started_seconds=info.started_seconds,
+            leader=info.name,
+            leader_address=leader.address if leader is not None and leader.name == info.name else "",
         )

@@ -1,10 +1,13 @@
 """The Logs service: finds the agent that has the log and passes on what it pushes."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from orchestra.aio.rpc.server import Context
 from orchestra.apiserver.agents import AgentHub
+from orchestra.apiserver.forwarding import Forwarding
+from orchestra.apiserver.gate import AgentsGate
 from orchestra.base.errors import BadRequest, Unavailable
 from orchestra.objects.kinds import POD, ApiObject
 from orchestra.pb import agent_v1_pb2 as agent
@@ -12,15 +15,29 @@ from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import api_v1_pb2_grpc as api_grpc
 from orchestra.store.objects import ObjectStore
 
+_READ = f"/{api.DESCRIPTOR.services_by_name['Logs'].full_name}/Read"
+
 
 class LogsService(api_grpc.LogsServicer):
-    """Containers' output, over gRPC."""
+    """Containers' output, over gRPC; read at the leading master, whose sessions reach the agents."""
 
-    def __init__(self, objects: ObjectStore, hub: AgentHub) -> None:
+    def __init__(self, objects: ObjectStore, gate: AgentsGate, forwarding: Forwarding) -> None:
         self._objects = objects
-        self._hub = hub
+        self._gate = gate
+        self._forwarding = forwarding
 
     async def Read(self, request: api.LogRequest, context: Context) -> AsyncGenerator[Any, None]:
+        hub = self._gate.hub
+        chunks = (
+            self._forwarding.stream(_READ, request.SerializeToString(), context)
+            if hub is None
+            else self._read(hub, request)
+        )
+        async with aclosing(chunks) as found:
+            async for chunk in found:
+                yield chunk
+
+    async def _read(self, hub: AgentHub, request: api.LogRequest) -> AsyncGenerator[Any, None]:
         pod = await self._objects.get(POD, request.namespace, request.pod)
         options = api.LogOptions()
         options.CopyFrom(request.options)
@@ -29,14 +46,14 @@ class LogsService(api_grpc.LogsServicer):
         node = pod.spec.nodeName
         if not node:
             raise BadRequest(f'pod "{request.pod}" is not on a node yet: it has no log', kind="pods")
-        session = self._hub.session(node)
+        session = hub.session(node)
         if session is None:
             raise Unavailable(
                 f'the log of pod "{request.pod}" is on node "{node}", whose agent is not connected',
                 kind="nodes",
                 name=node,
             )
-        relays = self._hub.relays
+        relays = hub.relays
         relay = relays.open(node)
         try:
             wanted = agent.OpenLog(

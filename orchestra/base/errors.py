@@ -37,7 +37,11 @@ class UsageError(OrchestraError):
 
 
 class ApiError(OrchestraError):
-    """An API request failed. `reason` is Kubernetes' StatusReason."""
+    """An API request failed. `reason` is Kubernetes' StatusReason.
+
+    not_done: whoever raises it knows that nothing of the request took effect, nor ever will, so that it may
+    be sent again, even a write. False says nothing.
+    """
 
     reason: ClassVar[str] = "InternalError"
 
@@ -49,6 +53,7 @@ class ApiError(OrchestraError):
         name: str = "",
         violations: Sequence[Violation] = (),
         retry_after_ms: int | None = None,
+        not_done: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -56,6 +61,7 @@ class ApiError(OrchestraError):
         self.name = name
         self.violations = tuple(violations)
         self.retry_after_ms = retry_after_ms
+        self.not_done = not_done
 
 
 class NotFound(ApiError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestra.aio.supervisor import Supervisor
+from orchestra.apiserver.agents import AgentHub
 from orchestra.apiserver.cluster_info import MasterInfo
 from orchestra.apiserver.server import ApiServer
 from orchestra.base import log as logging
@@ -80,8 +81,11 @@ async def run_master(settings: MasterSettings, stop: asyncio.Event) -> None:
             disk_bytes_written=lambda: member.disk_bytes_written,
             actors=supervisor.status,
         )
-        server = ApiServer(objects, informers, liveness, recorder.of("agent"), info)
+        server = ApiServer(objects, info)
         await informers.wait_synced()
+        server.serve_agents(
+            AgentHub(objects, informers, liveness, recorder.of("agent"), master=settings.name)
+        )
         port = await server.start(settings.listen)
         log.info("serving", master=settings.name, listen=settings.listen, port=port)
         try:

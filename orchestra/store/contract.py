@@ -18,6 +18,7 @@ __all__ = [
     "FutureRevision",
     "LeaseNotFound",
     "NoSpace",
+    "NotProposed",
     "Refused",
     "Store",
     "StoreUnavailable",
@@ -28,6 +29,10 @@ __all__ = [
 
 class StoreUnavailable(OrchestraError):
     """The store cannot take the request now (starting, stopping, too many waiting); retry."""
+
+
+class NotProposed(StoreUnavailable):
+    """As above, and nothing of the write was handed to anyone: it is certainly not done, nor ever will be."""
 
 
 class NoSpace(StoreUnavailable):

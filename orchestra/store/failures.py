@@ -13,7 +13,14 @@ from orchestra.base.errors import (
     Unavailable,
 )
 from orchestra.mvcc.errors import RequestTooLarge
-from orchestra.store.contract import Compacted, FutureRevision, LeaseNotFound, Refused, StoreUnavailable
+from orchestra.store.contract import (
+    Compacted,
+    FutureRevision,
+    LeaseNotFound,
+    NotProposed,
+    Refused,
+    StoreUnavailable,
+)
 
 RETRY_AFTER_MS = 200
 
@@ -36,7 +43,9 @@ _TABLE: Mapping[type[Exception], Callable[[Any], ApiError]] = {
     RequestTooLarge: lambda error: BadRequest(f"the object is too large to be stored: {error}"),
     Refused: lambda error: InternalError(f"the store refuses what was asked of it: {error}"),
     StoreUnavailable: lambda error: Unavailable(
-        f"the store cannot answer now: {error}; retry", retry_after_ms=RETRY_AFTER_MS
+        f"the store cannot answer now: {error}; retry",
+        retry_after_ms=RETRY_AFTER_MS,
+        not_done=isinstance(error, NotProposed),
     ),
     TimeoutError: lambda error: DeadlineExceeded(
         "the store did not answer in time; whether a write took effect is not known: read, then retry"

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from orchestra.aio.rpc.limits import SESSION_KEEPALIVE, Keepalive
+from orchestra.apiserver.agents import AgentHub
 from orchestra.apiserver.cluster_info import MasterInfo
 from orchestra.apiserver.server import ApiServer
 from orchestra.base.clock import SystemClock
@@ -45,7 +46,8 @@ async def serving(
     await objects.ensure_namespaces()
     informers, liveness = Informers(objects), Liveness()
     recorder = EventRecorder(objects, "agent")
-    server = ApiServer(objects, informers, liveness, recorder, MasterInfo("m1"), keepalive=keepalive)
+    server = ApiServer(objects, MasterInfo("m1"), keepalive=keepalive)
+    server.serve_agents(AgentHub(objects, informers, liveness, recorder, master="m1"))
     port = await server.start(f"127.0.0.1:{port}")
     tasks = [asyncio.create_task(informers.run()), asyncio.create_task(recorder.run())]
     try:

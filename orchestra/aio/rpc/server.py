@@ -66,7 +66,7 @@ class RpcServer:
     def __init__(
         self,
         *,
-        translate: Mapping[type[Exception], type[ApiError]] | None = None,
+        translate: Mapping[type[Exception], Callable[[Any], ApiError]] | None = None,
         keepalive: Keepalive = SESSION_KEEPALIVE,
         calls_max: int = CALLS_MAX,
     ) -> None:
@@ -133,7 +133,7 @@ class RpcServer:
 class _Calls(grpc.aio.ServerInterceptor):
     """Wraps every method of our own services, once."""
 
-    def __init__(self, translate: Mapping[type[Exception], type[ApiError]]) -> None:
+    def __init__(self, translate: Mapping[type[Exception], Callable[[Any], ApiError]]) -> None:
         self._translate = tuple(translate.items())
         self._wrapped: dict[str, Handler] = {}
         self.streams: set[asyncio.Task[Any]] = set()
@@ -237,7 +237,7 @@ class _Calls(grpc.aio.ServerInterceptor):
             return error
         for cls, told in self._translate:
             if isinstance(error, cls):
-                return told(str(error))
+                return told(error)
         if isinstance(error, TimeoutError):
             return DeadlineExceeded(
                 "the master did not finish in time: whether the request took effect is not known"

@@ -38,6 +38,9 @@ from orchestra.base.errors import (
 
 DOMAIN: Final = "orchestra"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+# In ErrorInfo.metadata: "no" says that nothing of the request took effect, nor ever will.
+_DONE: Final = "done"
+_NO: Final = "no"
 # Of the sentence in the status itself; the violations are in the details in full.
 _MESSAGE_CHARS_MAX: Final = 2048
 _CUT: Final = " …"
@@ -139,7 +142,19 @@ def from_rpc_error(error: grpc.aio.AioRpcError, target: str = "") -> ApiError:
     retry_after_ms = None
     if isinstance(retry, details.RetryInfo):
         retry_after_ms = retry.retry_delay.seconds * 1000 + retry.retry_delay.nanos // 1_000_000
-    return cls(message, kind=kind, name=name, violations=violations, retry_after_ms=retry_after_ms)
+    return cls(
+        message,
+        kind=kind,
+        name=name,
+        violations=violations,
+        retry_after_ms=retry_after_ms,
+        not_done=info.metadata.get(_DONE) == _NO,
+    )
+
+
+def says_details(error: grpc.aio.AioRpcError) -> bool:
+    """Whether one of our own servers has worded the error: the call has reached it."""
+    return _details_of(error) is not None
 
 
 def never_sent(error: grpc.aio.AioRpcError) -> bool:
@@ -152,7 +167,8 @@ def never_sent(error: grpc.aio.AioRpcError) -> bool:
 
 
 def _metadata_of(error: ApiError) -> dict[str, str]:
-    return {key: value for key, value in (("kind", error.kind), ("name", error.name)) if value}
+    done = _NO if error.not_done else ""
+    return {key: value for key, value in (("kind", error.kind), ("name", error.name), (_DONE, done)) if value}
 
 
 def _bad_request(error: ApiError) -> details.BadRequest:

@@ -94,7 +94,7 @@ class Caller:
 
 @asynccontextmanager
 async def serving(behave: Callable[[], Any]) -> AsyncIterator[tuple[Service, Caller, RpcServer]]:
-    server, service = RpcServer(translate={StoreTrouble: Unavailable}), Service(behave)
+    server, service = RpcServer(translate={StoreTrouble: lambda error: Unavailable(str(error))}), Service(behave)
     server.add(lambda it, to: it.add_to(to), service, "orchestra.test.T")
     port = await server.start("127.0.0.1:0")
     target = f"127.0.0.1:{port}"
