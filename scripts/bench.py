@@ -11,7 +11,7 @@ import uvloop
 
 import orchestra.aio.rpc  # noqa: F401 - sets what gRPC reads when it is first imported
 from orchestra.base import log as logging
-from scripts.benchmarks import idle, placement, pods, rolling
+from scripts.benchmarks import idle, placement, pods, rolling, store
 from scripts.benchmarks.figures import Figure
 
 Benchmark = Callable[[], Awaitable[list[Figure]]]
@@ -27,6 +27,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "pods_per_s": pods.pods_per_s,
     "schedule_per_s": placement.schedule_per_s,
     "rolling_failed_requests": rolling.rolling_failed_requests,
+    "store_put_per_s": store.store_put_per_s,
+    "store_txn_ops_per_s": store.store_txn_ops_per_s,
+    "store_range_per_s": store.store_range_per_s,
+    "watch_fanout_per_s": store.watch_fanout_per_s,
+    "leader_failover_ms": store.leader_failover_ms,
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections import deque
+from collections.abc import Callable
 
 KEPT_LINES = 400
 
@@ -10,14 +11,15 @@ KEPT_LINES = 400
 class Trace:
     """Lines with virtual times: the last KEPT_LINES, and a hash of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] | None = None) -> None:
+        self._now = now or (lambda: asyncio.get_running_loop().time())
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.count = 0
         self._hash = hashlib.sha256()
 
     def say(self, text: str, data: bytes = b"") -> None:
         """One line. data: what is hashed with it but not shown."""
-        line = f"{asyncio.get_running_loop().time():12.6f}  {text}"
+        line = f"{self._now():12.6f}  {text}"
         self.count += 1
         self.lines.append(line)
         self._hash.update(line.encode() + b"\n" + data)

@@ -1,0 +1,338 @@
+"""A group of members on one timeline: the real member loop on the real core, log and machine, with disks,
+network, clocks and clients of the world's own. One seed is one world.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from orchestra.cluster.bootstrap import Bootstrap
+from orchestra.cluster.member import Member
+from orchestra.cluster.settings import MemberSettings
+from orchestra.mvcc.retention import Retention
+from orchestra.mvcc.snapshot import state_hash
+from orchestra.pb import raft_v1_pb2 as pb
+from orchestra.raft.model import Configuration, Role
+from orchestra.storage.errors import StorageError
+from tests.simulation.group.clients import Client, Watcher
+from tests.simulation.group.disk import Disk
+from tests.simulation.group.history import History
+from tests.simulation.group.io import Io
+from tests.simulation.group.leases import Promises
+from tests.simulation.group.network import Network, SimTransport
+from tests.simulation.group.record import Record, Violation, recording
+from tests.simulation.group.watches import Watched
+from tests.simulation.processes import Process, Timeline
+from tests.simulation.trace import Trace
+
+CLUSTER_ID = "0123456789abcdef0123456789abcdef"
+SETTLE_SECONDS = 60.0
+# What a lease may have left when the world gets quiet, and what leaders may give it on top.
+LEASES_END_SECONDS = 15.0
+SETTINGS = MemberSettings(
+    segment_bytes=16 * 1024,
+    snapshot_log_bytes=12 * 1024,
+    snapshot_log_entries=60,
+    snapshot_catch_up_entries=20,
+    retention=Retention(),
+)
+
+
+class Node:
+    """A machine with a disk, and the lives of the member on it."""
+
+    def __init__(self, world: "World", number: int, bootstrap: Bootstrap) -> None:
+        self.number = number
+        self.id = bootstrap.member_id
+        self.name = bootstrap.name
+        self.bootstrap = bootstrap
+        self.lives = 0
+        self.process: Process | None = None
+        self.member: Member | None = None
+        # Why its last life ended by itself.
+        self.ended = ""
+        self._world = world
+        self._rng = world.chance(f"node {number}")
+        self.disk = Disk(self._rng)
+
+    @property
+    def up(self) -> bool:
+        """Whether it has a process."""
+        return self.process is not None
+
+    def boot(self) -> None:
+        """Starts its next life."""
+        assert self.process is None
+        self.lives += 1
+        self.ended = ""
+        rate = self._rng.uniform(0.97, 1.03)
+        process = self.process = self._world.timeline.process(f"{self.name}.{self.lives}", rate)
+        self._world.say(f"{process.name} starts")
+        process.start(self._live(process), "main")
+
+    def kill(self, *, power: bool = False) -> None:
+        """Its process is gone, in the middle of whatever it does; with `power` what was not synced too."""
+        process, self.process, self.member = self.process, None, None
+        if process is not None:
+            self._world.say(f"{process.name} is killed{' with its power' if power else ''}")
+            process.kill()
+            self._world.network.detach(self.id)
+            self.disk.crash(power=power)
+
+    async def _live(self, process: Process) -> None:
+        world, rng = self._world, self._rng
+        transport = SimTransport(world.network, self.id, process)
+        try:
+            member = await Member.open(
+                Path("/data"),
+                self.name,
+                clock=process.clock,
+                disk=self.disk,
+                start_io=lambda _: Io(process, rng, lambda: self.kill(power=True)),
+                settings=SETTINGS,
+                bootstrap=self.bootstrap,
+                transport=transport,
+                rng=random.Random(rng.getrandbits(64)),
+            )
+        except StorageError as error:
+            self._fails(process, error)
+            return
+        self.member = member
+        world.say(f"{process.name} is open at {member.status().applied_index}")
+        for number in range(world.clients_each):
+            client = Client(
+                world, f"{process.name}/{number}", member.store, random.Random(rng.getrandbits(64))
+            )
+            process.start(client.run(world.client_pause), f"client {number}")
+        for watcher in world.watchers:
+            if rng.random() < 0.6:
+                process.start(self._watch(watcher, member), watcher.watched.name)
+        try:
+            await member.failed()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the member has said that it is its end
+            self._fails(process, error)
+
+    async def _watch(self, watcher: Watcher, member: Member) -> None:
+        world, at = self._world, watcher.watched.name
+        while not world.done:
+            # One connection at a time; who it is left to depends on who comes first.
+            if world.watching.get(at) is None:
+                world.watching[at] = self.process
+                await watcher.run(member.store)
+                world.watching[at] = None
+            await asyncio.sleep(0.05 + self._rng.random() * 0.2)
+
+    def _fails(self, process: Process, error: BaseException) -> None:
+        """The process says why and exits."""
+        self._world.say(f"{process.name} ends: {error}")
+        if not isinstance(error, StorageError) and not self._world.may_end(self, error):
+            self._world.broken.append(f"{process.name} ended by {error!r}")
+        self.kill()
+        self.ended = str(error)
+
+
+class World:
+    """A group by seed. `scene` says what befalls it while clients are busy; then it heals and must converge."""
+
+    def __init__(self, seed: int, voters: int = 3) -> None:
+        self.seed = seed
+        self.timeline = Timeline()
+        self.trace = Trace(lambda: self.timeline.now)
+        self.record = Record(lambda: self.timeline.now)
+        self.history = History()
+        self.promises = Promises()
+        self.network = Network(self.timeline, self.chance("network"))
+        self.driver = self.timeline.process("world")
+        self.nodes: dict[int, Node] = {}
+        self.clients_each = 2
+        self.client_pause = 0.3
+        self.answered = 0
+        self.quiet = False
+        self.done = False
+        self.watchers: list[Watcher] = []
+        self.watching: dict[str, Process | None] = {}
+        self.leaders: dict[int, int] = {}
+        self.removed: set[int] = set()
+        self.broken: list[str] = []
+        self._said_leader = (0, 0)
+        ids = range(1, voters + 1)
+        self.initial = Configuration(
+            frozenset(map(node_id, ids)),
+            context=pb.Membership(members=[_info(number) for number in ids]).SerializeToString(
+                deterministic=True
+            ),
+        )
+        for number in ids:
+            self.add_node(number, node_id(number), self.initial)
+        for number, (key, end) in enumerate(((b"k/", b"k0"), (b"k/03", b""), (b"k/", b"k/04"))):
+            watched = Watched(f"watcher {number}", key, end, number != 1, 1 if number == 0 else 2)
+            self.watchers.append(Watcher(self, watched, self.chance(f"watcher {number}")))
+        self.timeline.after_turn = self._after_turn
+
+    def chance(self, what: str) -> random.Random:
+        """A generator of its own for each part, so that one drawing more does not change another."""
+        return random.Random(f"{self.seed}/{what}")
+
+    def say(self, text: str) -> None:
+        """A line of the trace."""
+        self.trace.say(text)
+
+    def add_node(self, number: int, id_: int, configuration: Configuration) -> Node:
+        """A machine, switched off."""
+        bootstrap = Bootstrap(CLUSTER_ID, id_, f"m{number}", configuration)
+        node = self.nodes[number] = Node(self, number, bootstrap)
+        return node
+
+    def up(self) -> list[Node]:
+        """The nodes with a member that is open."""
+        return [node for node in self.nodes.values() if node.member is not None]
+
+    def leader(self) -> Node | None:
+        """Who leads in the highest term, of those that are up."""
+        leading = [
+            (node.member.status().term, node)
+            for node in self.up()
+            if node.member is not None and node.member.status().role == Role.LEADER
+        ]
+        return max(leading, key=lambda each: each[0])[1] if leading else None
+
+    def may_end(self, node: Node, error: BaseException) -> bool:
+        """Whether a member may end so: it was removed."""
+        return node.id in self.removed
+
+    # Watching the members.
+
+    def _after_turn(self, process: Process) -> None:
+        if self.broken:
+            raise Violation(self.broken[0])
+        if self.timeline.unheard:
+            name, message, error = self.timeline.unheard[0]
+            raise Violation(f"{name}: {message}: {error!r}") from error
+        for node in self.nodes.values():
+            if node.process is process and node.member is not None:
+                self._check_leader(node)
+                return
+
+    def _check_leader(self, node: Node) -> None:
+        """One leader a term (paper §5.2), and it has every entry that was ever applied (§5.4)."""
+        assert node.member is not None
+        core = node.member.core
+        if core.role is not Role.LEADER or self._said_leader == (core.term, node.id):
+            return
+        known = self.leaders.setdefault(core.term, node.id)
+        if known != node.id:
+            raise Violation(f"{known:x} and {node.id:x} both lead in term {core.term}")
+        self._said_leader = (core.term, node.id)
+        self.say(f"{node.name} leads in term {core.term}")
+        newest = self.record.newest_index
+        if core.last_index < newest:
+            raise Violation(f"{node.name} leads with entries up to {core.last_index}; {newest} was applied")
+
+    # The course of a world.
+
+    def play(self, scene: Callable[["World"], Coroutine[Any, Any, None]]) -> tuple[str, float]:
+        """The whole of it: hash and seconds. Raises: Violation and others, with the trace in their notes."""
+        try:
+            with recording(self.record):
+                task = self.driver.start(self._course(scene), "course")
+                self.timeline.run(task)
+            self._check()
+            return self.trace.hash(), self.timeline.now
+        finally:
+            self.timeline.close()
+
+    async def _course(self, scene: Callable[["World"], Coroutine[Any, Any, None]]) -> None:
+        for node in list(self.nodes.values()):
+            node.boot()
+        await scene(self)
+        self.say("the world heals")
+        self.network.calm()
+        self.network.mend()
+        self.quiet = True
+        for node in self.nodes.values():
+            node.disk.full = node.disk.sync_fails = False
+            node.disk.fuse = None
+            if node.process is not None:
+                node.process.stopped = False
+        await self._converge()
+        self.done = True
+
+    async def _converge(self) -> None:
+        """Everyone who belongs to it comes back, and all come to the same state."""
+        deadline = self.timeline.now + SETTLE_SECONDS
+        settled_at: float | None = None
+        while True:
+            for node in self._belonging():
+                if not node.up:
+                    node.boot()
+            if self._settled():
+                settled_at = settled_at or self.timeline.now
+                if self.timeline.now - settled_at > LEASES_END_SECONDS:
+                    break
+            else:
+                settled_at = None
+            if self.timeline.now > deadline:
+                raise Violation(
+                    f"no agreement {SETTLE_SECONDS} s after everything was well: {self.describe()}"
+                )
+            await asyncio.sleep(0.2)
+        member = self.up()[0].member
+        assert member is not None
+        if member.machine.leases:
+            raise Violation(f"leases {sorted(member.machine.leases)} live on though nobody keeps them")
+        hashes = {state_hash(node.member.machine) for node in self._belonging() if node.member is not None}
+        if len(hashes) != 1:
+            raise Violation(f"one index, {len(hashes)} states: {self.describe()}")
+
+    def _settled(self) -> bool:
+        leader = self.leader()
+        if leader is None or leader.member is None:
+            return False
+        said = leader.member.status()
+        for node in self._belonging():
+            if node.member is None:
+                return False
+            status = node.member.status()
+            if (status.applied_index, status.leader) != (said.applied_index, leader.id):
+                return False
+        return (
+            not leader.member.core.configuration.is_joint and said.applied_index >= self.record.newest_index
+        )
+
+    def _belonging(self) -> list[Node]:
+        """The machines of the members, as the leader knows them; all that may be some while nobody leads."""
+        leader = self.leader()
+        if leader is None or leader.member is None:
+            return [node for node in self.nodes.values() if node.id not in self.removed]
+        return [node for node in self.nodes.values() if node.id in leader.member.core.configuration.everyone]
+
+    def describe(self) -> str:
+        """Each node in a line."""
+        lines = []
+        for node in self.nodes.values():
+            if node.member is None:
+                lines.append(f"{node.name}: {'opening' if node.up else 'down'} {node.ended}")
+            else:
+                lines.append(f"{node.name}: {node.member.status()}")
+        return "\n  ".join(["", *lines])
+
+    def _check(self) -> None:
+        self.history.check(self.record)
+        self.promises.check(self.record)
+        for watcher in self.watchers:
+            watcher.watched.check(self.record)
+        self.say(
+            f"{self.answered} answers, {self.record.newest_index} entries, revision {self.record.newest_revision}, "
+            f"{len(self.leaders)} terms with a leader, {self.network.sent} messages"
+        )
+
+
+def node_id(number: int) -> int:
+    """The id of a node that is there from the beginning."""
+    return 0x1111111111111111 * number
+
+
+def _info(number: int) -> pb.MemberInfo:
+    return pb.MemberInfo(id=node_id(number), name=f"m{number}", peer_addresses=[f"10.0.0.{number}:7071"])
