@@ -1,48 +1,69 @@
 """The data directory of a member: locked, known by its identity, its log and snapshots opened in order.
 
-    lock  identity.json  wal/<first index>.wal …  snapshots/<index>.snapshot …
+    lock  identity.json  wal/<first record>.wal …  snapshots/<index>.snapshot …
+
+A directory is one when its identity is in place, which is written last; an interrupted beginning is begun
+anew. The machine is restored from a snapshot only: the applied index is in the file with the data it covers.
+Entries after it are in the journal, and are applied when Raft says that they are committed.
+
+A snapshot file is a header (the SnapshotMark it stands for) and the machine's chunks. What is sent to another
+member is the machine's chunks alone, each as one piece: the mark travels with every piece.
 
 Everything here blocks: it runs on an I/O thread.
 """
 
-import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from orchestra.mvcc.errors import Refused
+from google.protobuf.message import DecodeError
+
+from orchestra.cluster.bootstrap import Bootstrap, alone
+from orchestra.cluster.journal import Journal
+from orchestra.cluster.journal_records import decode_header, encode_header
 from orchestra.mvcc.machine import Machine
 from orchestra.mvcc.snapshot import restore
-from orchestra.storage.disk import Disk, Lock
+from orchestra.raft.encoding import decode_mark, encode_mark
+from orchestra.raft.model import Entry, HardState, SnapshotMark
+from orchestra.storage.disk import Disk, Lock, write_whole
 from orchestra.storage.errors import Damaged, DirectoryInUse, DiskFailed, StorageError, WrongIdentity
-from orchestra.storage.identity import Identity, load_identity, save_identity
-from orchestra.storage.records import Record
-from orchestra.storage.snapshots import Snapshots
-from orchestra.storage.wal import ENTRY, Wal
+from orchestra.storage.identity import NAME, Identity, load_identity, save_identity
+from orchestra.storage.snapshots import Snapshots, SnapshotWriter
 
-_WAL = "wal"
-_SNAPSHOTS = "snapshots"
+WAL = "wal"
+SNAPSHOTS = "snapshots"
+# It is there while a new directory is being made.
+_BEGINNING = "beginning"
+
+_REMEDY = "Restore the data directory from a backup, or move it away to start this member empty."
 
 
 @dataclass(slots=True)
 class DataDirectory:
-    """An open data directory, and the machine as the directory has it."""
+    """An open data directory, and what is known from it.
+
+    mark: the newest snapshot, which the machine was restored from. entries: those after it. hard_state.commit
+    is at least mark.index. log_bytes: of those entries. snapshot_bytes: 0 without one.
+    """
 
     path: Path
     identity: Identity
-    wal: Wal
+    journal: Journal
     snapshots: Snapshots
     machine: Machine
-    snapshot_index: int
+    mark: SnapshotMark
+    hard_state: HardState
+    entries: list[Entry]
     snapshot_bytes: int
-    replayed_entries: int
-    replayed_bytes: int
-    _lock: Lock
+    log_bytes: int
+    _lock: Lock = field(repr=False)
 
     @classmethod
-    def open(cls, disk: Disk, path: Path, name: str, segment_bytes: int) -> Self:
-        """Opens or makes a data directory and brings its machine up to its last record.
+    def open(
+        cls, disk: Disk, path: Path, name: str, segment_bytes: int, bootstrap: Bootstrap | None = None
+    ) -> Self:
+        """Opens a data directory, or makes one: as `bootstrap` says, or else of a new cluster of one.
 
         Raises: StorageError (in use, another member's, damaged, not readable).
         """
@@ -56,7 +77,8 @@ class DataDirectory:
                     "data directory"
                 )
             try:
-                return cls._opened(disk, path, name, segment_bytes, lock)
+                identity = _identity(disk, path, name, segment_bytes, bootstrap)
+                return cls._opened(disk, path, identity, segment_bytes, lock)
             except BaseException:
                 lock.release()
                 raise
@@ -66,57 +88,113 @@ class DataDirectory:
             ) from error
 
     @classmethod
-    def _opened(cls, disk: Disk, path: Path, name: str, segment_bytes: int, lock: Lock) -> Self:
-        identity = _identity(disk, path, name)
-        snapshots = Snapshots(disk, path / _SNAPSHOTS, identity)
+    def _opened(cls, disk: Disk, path: Path, identity: Identity, segment_bytes: int, lock: Lock) -> Self:
+        snapshots = Snapshots(disk, path / SNAPSHOTS, identity)
         snapshots.open()
-        loaded = snapshots.load(restore)
-        snapshot_index, machine = loaded if loaded else (0, Machine())
-        if machine.applied_index != snapshot_index:
-            raise StorageError(f"{path}: the snapshot named {snapshot_index} holds {machine.applied_index}")
-        wal = Wal(disk, path / _WAL, identity, segment_bytes=segment_bytes)
+        mark, machine = _restored(path, identity, snapshots)
+        journal = Journal(disk, path / WAL, identity, segment_bytes=segment_bytes)
+        entries = journal.open(mark)
         newest = max(snapshots.indices(), default=0)
-        entries, size = _replay(machine, wal.replay(snapshot_index), path / _WAL)
-        if machine.applied_index < newest:
+        if journal.last_index < newest:
             raise Damaged(
-                path / _SNAPSHOTS / f"{newest:016x}.snapshot",
+                snapshots.place(newest),
                 0,
-                f"it cannot be used, and the log ends at entry {machine.applied_index}, before {newest}",
-                "What came after would be lost: restore the data directory from a backup, or move it away to "
-                "start this member empty.",
+                f"it cannot be used, and the log ends at entry {journal.last_index}, before {newest}",
+                f"What came after would be lost. {_REMEDY}",
             )
         return cls(
             path=path,
             identity=identity,
-            wal=wal,
+            journal=journal,
             snapshots=snapshots,
             machine=machine,
-            snapshot_index=snapshot_index,
-            snapshot_bytes=snapshots.size(snapshot_index) if loaded else 0,
-            replayed_entries=entries,
-            replayed_bytes=size,
+            mark=mark,
+            hard_state=journal.hard_state,
+            entries=entries,
+            snapshot_bytes=snapshots.size(mark.index) if mark.index in snapshots.indices() else 0,
+            log_bytes=sum(len(entry.data) for entry in entries),
             _lock=lock,
         )
 
+    def begin_snapshot(self, mark: SnapshotMark) -> SnapshotWriter:
+        """Starts a snapshot file: then come the machine's chunks, taken here or sent by another member.
+
+        Raises: DiskFull, DiskFailed.
+        """
+        writer = self.snapshots.begin(mark.index)
+        try:
+            writer.write(encode_header(mark))
+        except StorageError:
+            writer.abort()
+            raise
+        return writer
+
+    def keep(self, writer: SnapshotWriter, mark: SnapshotMark) -> int | None:
+        """Puts a snapshot taken here in place and removes what is of no more use; how many log files were.
+
+        None: one from another member has overtaken it. Raises: DiskFull, DiskFailed.
+        """
+        if mark.index <= self.mark.index:
+            writer.abort()
+            return None
+        self._put(writer, mark)
+        return self.journal.drop_through(self.snapshots.prune())
+
+    def _put(self, writer: SnapshotWriter, mark: SnapshotMark) -> None:
+        try:
+            size = writer.commit()
+        except StorageError:
+            writer.abort()
+            raise
+        self.mark, self.snapshot_bytes = mark, size
+
+    def snapshot_chunks(self, index: int) -> Generator[bytes]:
+        """The machine's chunks in the snapshot at an index, to be sent. Close it if it is not read to the end.
+
+        Bound: one chunk in memory. Raises: Damaged, DiskFailed (when read).
+        """
+        chunks = self.snapshots.chunks(index)
+        try:
+            next(chunks, None)
+            yield from chunks
+        finally:
+            chunks.close()
+
+    def install(self, writer: SnapshotWriter, mark: SnapshotMark, hard_state: HardState | None) -> Machine:
+        """Puts a snapshot that has come in whole in place of state and log; the machine it holds.
+
+        In this order: the file is safe, it is read back and found to be good, it has its name, the journal
+        says so. A stop in between leaves either what was before or all of it.
+        Raises: Damaged when the snapshot does not hold what it says, and DiskFull: nothing has changed, and it
+        may be sent again; DiskFailed.
+        """
+        try:
+            writer.seal()
+            found, machine = _machine(writer.chunks(), self.snapshots.place(mark.index))
+            if found != mark:
+                raise Damaged(
+                    self.snapshots.place(mark.index), 0, "it stands for another index", "Have it sent again."
+                )
+        except StorageError:
+            writer.abort()
+            raise
+        self._put(writer, mark)
+        self.journal.installed(mark, hard_state)
+        self.journal.drop_through(self.snapshots.prune())
+        return machine
+
     def close(self) -> None:
         """Lets another process have it."""
-        self.wal.close()
+        self.journal.close()
         self._lock.release()
 
 
-def _identity(disk: Disk, path: Path, name: str) -> Identity:
+def _identity(disk: Disk, path: Path, name: str, segment_bytes: int, bootstrap: Bootstrap | None) -> Identity:
     identity = load_identity(disk, path)
     if identity is None:
-        for part in (_WAL, _SNAPSHOTS):
-            if part in disk.names(path) and disk.names(path / part):
-                raise Damaged(
-                    path / "identity.json",
-                    0,
-                    f"the file is missing, but there is a {part} directory with files in it",
-                    "Put it back from a backup, or move the data directory away to start this member empty.",
-                )
-        identity = Identity(secrets.token_hex(16), secrets.token_hex(8), name)
-        save_identity(disk, path, identity)
+        identity = _begun(disk, path, segment_bytes, bootstrap or alone(name))
+    if _BEGINNING in disk.names(path):
+        disk.remove(path / _BEGINNING)
     if identity.name != name:
         raise WrongIdentity(
             f"{path}: the data directory of member {identity.name!r}, not of {name!r}; "
@@ -125,23 +203,57 @@ def _identity(disk: Disk, path: Path, name: str) -> Identity:
     return identity
 
 
-def _replay(machine: Machine, records: Iterator[Record], path: Path) -> tuple[int, int]:
-    replayed = size = 0
-    for record in records:
-        if record.type != ENTRY:
-            raise WrongIdentity(
-                f"{path}: record {record.index} is of type {record.type}, which this version does not know; "
-                "start the version that wrote it"
+def _begun(disk: Disk, path: Path, segment_bytes: int, bootstrap: Bootstrap) -> Identity:
+    """Makes a directory that had no identity a member's."""
+    names = disk.names(path)
+    for part in (WAL, SNAPSHOTS):
+        if _BEGINNING not in names and part in names and disk.names(path / part):
+            raise Damaged(
+                path / NAME,
+                0,
+                f"the file is missing, but there is a {part} directory with files in it",
+                "Put it back from a backup, or move the data directory away to start this member empty.",
             )
-        try:
-            machine.apply(record.index, record.payload)
-        except Refused:
-            # As it was the first time; the one who asked was told then.
-            pass
-        except ValueError as error:
-            raise WrongIdentity(
-                f"{path}: record {record.index} is {error}; start the version that wrote it"
-            ) from error
-        replayed += 1
-        size += len(record.payload)
-    return replayed, size
+    write_whole(disk, path / _BEGINNING, b"")
+    mark = SnapshotMark(0, 0, bootstrap.configuration)
+    identity = identity_of(bootstrap, mark)
+    journal = Journal(disk, path / WAL, identity, segment_bytes=segment_bytes)
+    journal.create(mark)
+    journal.close()
+    save_identity(disk, path, identity)
+    return identity
+
+
+def identity_of(bootstrap: Bootstrap, mark: SnapshotMark) -> Identity:
+    """The identity of a member whose log begins after `mark`."""
+    return Identity(bootstrap.cluster_id, f"{bootstrap.member_id:016x}", bootstrap.name, encode_mark(mark))
+
+
+def _restored(path: Path, identity: Identity, snapshots: Snapshots) -> tuple[SnapshotMark, Machine]:
+    """The machine of the newest snapshot that can be used, or the one that the member began with."""
+    loaded = snapshots.load(lambda chunks: _machine(chunks, path / SNAPSHOTS))
+    if loaded is not None:
+        index, (mark, machine) = loaded
+        if mark.index != index:
+            raise StorageError(
+                f"{snapshots.place(index)}: it is the snapshot at {mark.index}; rename it back"
+            )
+        return mark, machine
+    beginning = decode_mark(identity.beginning)
+    if beginning.index:
+        raise Damaged(
+            snapshots.place(beginning.index), 0, "the member began with it, and no other can be used", _REMEDY
+        )
+    return beginning, Machine()
+
+
+def _machine(chunks: Iterator[bytes], place: Path) -> tuple[SnapshotMark, Machine]:
+    """What the chunks of a whole snapshot file hold. Raises: Damaged."""
+    try:
+        mark = decode_header(next(chunks, b""))
+        machine = restore(chunks)
+    except (ValueError, DecodeError) as error:
+        raise Damaged(place, 0, f"it does not hold a store ({error})", _REMEDY) from error
+    if machine.applied_index != mark.index:
+        raise Damaged(place, 0, f"it stands for {mark.index} and holds {machine.applied_index}", _REMEDY)
+    return mark, machine

@@ -26,7 +26,7 @@ _END_MARK = b"\xa5"
 HEADER_BYTES = _HEADER.size + _CRC.size
 HEAD_BYTES = _HEAD.size + _CRC.size
 RECORD_BYTES = HEAD_BYTES + len(_END_MARK)
-FORMAT = 1
+FORMAT = 2
 SECTOR_BYTES = 512
 # A zeroed piece shorter than this may well have been written so.
 _TORN_BYTES = 4
@@ -45,11 +45,12 @@ class FileHeader:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as read."""
+    """One record as read. offset: where it stands in its file."""
 
     type: int
     index: int
     payload: bytes
+    offset: int
 
 
 def encode_header(header: FileHeader) -> bytes:
@@ -66,10 +67,10 @@ def decode_header(data: bytes) -> FileHeader | None:
     return FileHeader(magic, cluster_id, member_id, first_index, version)
 
 
-def encode_records(type_: int, first_index: int, payloads: Sequence[bytes]) -> bytes:
-    """Records with consecutive indices, to be written and synced together."""
+def encode_records(first_index: int, records: Sequence[tuple[int, bytes]]) -> bytes:
+    """Records (type, payload) with consecutive indices, to be written and synced together."""
     parts: list[bytes] = []
-    for index, payload in enumerate(payloads, first_index):
+    for index, (type_, payload) in enumerate(records, first_index):
         head = _HEAD.pack(len(payload), crc32c(payload), type_, index, first_index)
         parts += (head, _CRC.pack(crc32c(head)), payload, _END_MARK)
     return b"".join(parts)
@@ -133,7 +134,7 @@ class RecordReader:
         payload = data[start:end]
         if crc32c(payload) != crc or data[end : end + 1] != _END_MARK:
             return "the checksum of the record's content does not match"
-        return Record(type_, index, payload), batch
+        return Record(type_, index, payload, offset), batch
 
     def _is_torn(self, offset: int) -> bool:
         """Whether an interrupted write explains the fault.

@@ -1,10 +1,15 @@
 """Snapshots: what the log's beginning came to, so that the log can be cut.
 
-One file each, named by the index of the last entry it holds, made under another name and renamed when it is
-safe. A file that is not whole is passed over for the one before; two are kept for that.
+    header, chunk, chunk, …, end
+
+Each part is a record of its own; the end holds a digest of everything before it. One file each, named by the
+index of the last entry it holds, made under another name and renamed when it is safe. A file that is not
+whole is passed over for the one before; two are kept for that. The same file, wherever it lies, is a backup.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +20,7 @@ from orchestra.storage.identity import Identity
 from orchestra.storage.records import (
     HEAD_BYTES,
     HEADER_BYTES,
+    FileHeader,
     RecordReader,
     decode_header,
     encode_header,
@@ -26,6 +32,7 @@ MAGIC = b"ORCHSNP\n"
 KEEP = 2
 CHUNK = 1
 END = 2
+DIGEST_BYTES = 32
 _SYNC_BYTES = 4 * 1024 * 1024
 _REMEDY = "Remove the file to start from the snapshot before it, if the log still reaches back that far."
 
@@ -34,30 +41,60 @@ T = TypeVar("T")
 log = get_logger("storage.snapshots")
 
 
+class SnapshotEncoder:
+    """The bytes of a snapshot file, part by part: `begin`, `chunk` for each, `end`."""
+
+    def __init__(self, identity: Identity, index: int) -> None:
+        self._header = encode_header(identity.header(MAGIC, index))
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._parts = 0
+
+    def begin(self) -> bytes:
+        """What the file begins with."""
+        self._digest.update(self._header)
+        return self._header
+
+    def chunk(self, chunk: bytes) -> bytes:
+        """The next chunk."""
+        return self._part(CHUNK, chunk)
+
+    def end(self) -> bytes:
+        """What the file ends with."""
+        return self._part(END, self._digest.digest())
+
+    def _part(self, type_: int, payload: bytes) -> bytes:
+        self._parts += 1
+        data = encode_records(self._parts, ((type_, payload),))
+        self._digest.update(data)
+        return data
+
+
 class SnapshotWriter:
     """A snapshot being written. `commit` or `abort` ends it."""
 
     def __init__(self, disk: Disk, directory: Path, identity: Identity, index: int) -> None:
+        self.index = index
         self._disk = disk
+        self._identity = identity
         self._path = directory / f"{index:016x}.snapshot"
         self._unfinished = self._path.with_name(self._path.name + ".tmp")
+        self._encoder = SnapshotEncoder(identity, index)
         self._written = 0
         self._unsynced = 0
-        self._chunks = 0
+        self._sealed = False
         try:
             self._file = disk.create(self._unfinished)
         except OSError as error:
             raise _failure(self._path, error) from error
         try:
-            self._write(encode_header(identity.header(MAGIC, index)))
+            self._write(self._encoder.begin())
         except StorageError:
             self.abort()
             raise
 
     def write(self, chunk: bytes) -> None:
         """Adds a chunk. Raises: DiskFull, DiskFailed."""
-        self._chunks += 1
-        self._write(encode_records(CHUNK, self._chunks, (chunk,)))
+        self._write(self._encoder.chunk(chunk))
 
     def _write(self, data: bytes) -> None:
         try:
@@ -71,11 +108,25 @@ class SnapshotWriter:
         except OSError as error:
             raise _failure(self._path, error) from error
 
-    def commit(self) -> int:
-        """Puts the snapshot in place, safe on return; its size in bytes. Raises: DiskFull, DiskFailed."""
-        self._write(encode_records(END, self._chunks + 1, (b"",)))
+    def seal(self) -> None:
+        """Ends the file, safe on return, but under no name that counts yet. Raises: DiskFull, DiskFailed."""
+        if self._sealed:
+            return
+        self._write(self._encoder.end())
         try:
             self._file.sync()
+        except OSError as error:
+            raise _failure(self._path, error) from error
+        self._sealed = True
+
+    def chunks(self) -> Iterator[bytes]:
+        """Reads the sealed file back. Raises: Damaged."""
+        return read_chunks(self._disk, self._unfinished, self._identity)
+
+    def commit(self) -> int:
+        """Puts the snapshot in place, safe on return; its size in bytes. Raises: DiskFull, DiskFailed."""
+        self.seal()
+        try:
             self._file.close()
             self._disk.rename(self._unfinished, self._path)
             self._disk.sync_directory(self._path.parent)
@@ -99,6 +150,7 @@ class Snapshots:
         self._disk = disk
         self._directory = directory
         self._identity = identity
+        self._reading: Counter[int] = Counter()
 
     def open(self) -> None:
         """Makes the directory, and removes what an interrupted writer left in it."""
@@ -114,9 +166,10 @@ class Snapshots:
 
     def size(self, index: int) -> int:
         """Bytes of the snapshot at an index."""
-        return self._disk.size(self._path(index))
+        return self._disk.size(self.place(index))
 
-    def _path(self, index: int) -> Path:
+    def place(self, index: int) -> Path:
+        """The file of the snapshot at an index."""
         return self._directory / f"{index:016x}.snapshot"
 
     def load(self, restore: Callable[[Iterator[bytes]], T]) -> tuple[int, T] | None:
@@ -131,47 +184,86 @@ class Snapshots:
                 log.warning("passed over a damaged snapshot for the one before it", error=error)
         return None
 
-    def chunks(self, index: int) -> Iterator[bytes]:
-        """The chunks of a snapshot. Bound: one is in memory at a time. Raises: Damaged, WrongIdentity."""
-        path = self._path(index)
-        header = decode_header(self._disk.read(path, 0, HEADER_BYTES))
-        if header is None:
-            raise Damaged(path, 0, "the head of the file is not whole", _REMEDY)
-        self._identity.check(path, header, MAGIC)
-        offset, expected = HEADER_BYTES, 1
-        while True:
-            head = self._disk.read(path, offset, HEAD_BYTES)
-            length = rest_bytes(head)
-            if length is None:
-                raise Damaged(path, offset, "the head of a chunk is not whole", _REMEDY)
-            reader = RecordReader(head + self._disk.read(path, offset + HEAD_BYTES, length), 0, expected)
-            record = next(reader, None)
-            if record is None or record.index != expected:
-                found = reader.fault.found if reader.fault else "a chunk is missing"
-                raise Damaged(path, offset, found, _REMEDY)
-            if record.type == END:
-                return
-            yield record.payload
-            offset, expected = offset + reader.offset, expected + 1
+    def chunks(self, index: int) -> Generator[bytes]:
+        """The chunks of a snapshot, which stays until they have been read or the iterator is closed.
+
+        Bound: one is in memory at a time. Raises: Damaged, WrongIdentity, DiskFailed.
+        """
+        self._reading[index] += 1
+        try:
+            yield from read_chunks(self._disk, self.place(index), self._identity)
+        finally:
+            self._reading[index] -= 1
 
     def begin(self, index: int) -> SnapshotWriter:
         """Starts the snapshot of a state. Raises: DiskFull, DiskFailed."""
         return SnapshotWriter(self._disk, self._directory, self._identity, index)
 
     def prune(self) -> int:
-        """Removes all but the newest KEEP; the index of the oldest that is kept, 0 if fewer than KEEP are.
+        """Removes all but the newest KEEP and those being read; the oldest index of the KEEP, 0 if fewer are.
 
         The log up to that index is of no more use. Raises: DiskFailed.
         """
         indices = self.indices()
+        useless = [index for index in indices[:-KEEP] if not self._reading[index]]
         try:
-            for index in indices[:-KEEP]:
-                self._disk.remove(self._path(index))
-            if indices[:-KEEP]:
+            for index in useless:
+                self._disk.remove(self.place(index))
+            if useless:
                 self._disk.sync_directory(self._directory)
         except OSError as error:
             raise _failure(self._directory, error) from error
         return indices[-KEEP] if len(indices) >= KEEP else 0
+
+
+def read_header(disk: Disk, path: Path) -> FileHeader:
+    """The header of a snapshot file, whoever's it is. Raises: Damaged, DiskFailed."""
+    header = decode_header(_read(disk, path, 0, HEADER_BYTES))
+    if header is None:
+        raise Damaged(path, 0, "the head of the file is not whole", _REMEDY)
+    return header
+
+
+def read_chunks(disk: Disk, path: Path, identity: Identity | None, remedy: str = _REMEDY) -> Iterator[bytes]:
+    """The chunks of a snapshot file, checked against its digest at their end. identity None: anyone's.
+
+    Bound: one is in memory at a time. Raises: Damaged, WrongIdentity, DiskFailed.
+    """
+    header = _read(disk, path, 0, HEADER_BYTES)
+    decoded = decode_header(header)
+    if decoded is None:
+        raise Damaged(path, 0, "the head of the file is not whole", remedy)
+    if identity is not None:
+        identity.check(path, decoded, MAGIC)
+    digest = blake2b(header, digest_size=DIGEST_BYTES)
+    offset, expected = HEADER_BYTES, 1
+    while True:
+        head = _read(disk, path, offset, HEAD_BYTES)
+        length = rest_bytes(head)
+        if length is None:
+            raise Damaged(path, offset, "the head of a chunk is not whole", remedy)
+        data = head + _read(disk, path, offset + HEAD_BYTES, length)
+        reader = RecordReader(data, 0, expected)
+        record = next(reader, None)
+        if record is None or record.index != expected:
+            found = reader.fault.found if reader.fault else "a chunk is missing"
+            raise Damaged(path, offset, found, remedy)
+        if record.type == END:
+            if record.payload != digest.digest():
+                raise Damaged(path, offset, "the checksum of the whole file does not match", remedy)
+            if disk.size(path) != offset + len(data):
+                raise Damaged(path, offset + len(data), "something follows the end", remedy)
+            return
+        yield record.payload
+        digest.update(data)
+        offset, expected = offset + len(data), expected + 1
+
+
+def _read(disk: Disk, path: Path, offset: int, length: int) -> bytes:
+    try:
+        return disk.read(path, offset, length)
+    except OSError as error:
+        raise DiskFailed(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _failure(path: Path, error: OSError) -> DiskFull | DiskFailed:

@@ -1,12 +1,13 @@
 """The write-ahead log: records in segments, safe when `append` returns.
 
-A segment is named by the index of its first record and begins only when all before it is safe, so an
-interrupted write can be found at the end of the last segment and nowhere else: there it is cut and said in
-the log, elsewhere the log refuses to open. What `append` was given is written with one write and one sync.
+A segment is named by the index of its first record, which is its head: what all segments before came to, in
+the owner's words, so that they can go. A segment appears under its name only with its head in it and all
+before it safe. So an interrupted write can be found at the end of the last segment and nowhere else: there it
+is cut and said, elsewhere the log refuses to open. What `append` was given is one write and one sync.
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from orchestra.storage.disk import NO_SPACE, Disk, File
 from orchestra.storage.errors import Damaged, DiskFailed, DiskFull
 from orchestra.storage.identity import Identity
 from orchestra.storage.records import (
+    HEAD_BYTES,
     HEADER_BYTES,
     Record,
     RecordReader,
     decode_header,
     encode_header,
     encode_records,
+    rest_bytes,
 )
 
 _CANNOT_ALLOCATE = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
@@ -28,11 +31,12 @@ MAGIC = b"ORCHWAL\n"
 SEGMENT_BYTES = 16 * 1024 * 1024
 # Room is made ahead, so that most syncs need not make a new length of the file safe: a third less time.
 ALLOCATE_BYTES = 1024 * 1024
-ENTRY = 1
+# The type of a segment's first record. All others are the owner's.
+HEAD = 1
 
-_REMEDY = (
+REMEDY = (
     "The log is not used, so that nothing is made worse: restore the data directory from a backup or a "
-    "snapshot, or move it away to start this member empty"
+    "snapshot, or move it away to start this member empty."
 )
 
 log = get_logger("storage.wal")
@@ -42,20 +46,31 @@ log = get_logger("storage.wal")
 class _Segment:
     path: Path
     first_index: int
+    head: bytes
     # To the end of its records; and of the room made for more.
     size: int
     allocated: int
 
 
 class Wal:
-    """One log. `replay` first, to its end; then `append`. Not for two threads at once."""
+    """One log. `create`, or `open` and `replay` to its end; then `append`. Not for two threads at once.
+
+    head: what all records so far came to, asked for when a segment begins.
+    """
 
     def __init__(
-        self, disk: Disk, directory: Path, identity: Identity, *, segment_bytes: int = SEGMENT_BYTES
+        self,
+        disk: Disk,
+        directory: Path,
+        identity: Identity,
+        head: Callable[[], bytes],
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self._disk = disk
         self._directory = directory
         self._identity = identity
+        self._head = head
         self._segment_bytes = segment_bytes
         self._segments: list[_Segment] = []
         self._file: File | None = None
@@ -67,65 +82,71 @@ class Wal:
 
     # Opening.
 
-    def replay(self, after: int) -> Iterator[Record]:
-        """Every record with an index above `after`, having repaired what a crash left behind.
+    def create(self) -> None:
+        """Makes a log with nothing but its head, in place of what an interrupted making left.
 
-        Raises: Damaged, WrongIdentity, OSError.
+        Raises: OSError, DiskFull, DiskFailed.
         """
         self._disk.make_directory(self._directory)
-        self._remove_unfinished()
-        self._segments = [
-            self._opened(name) for name in self._disk.names(self._directory) if _is_segment(name)
-        ]
-        self.last_index = after
-        needed = self._needed(after)
-        if needed and needed[0].first_index > after + 1:
-            raise Damaged(
-                needed[0].path,
-                0,
-                f"the log begins at record {needed[0].first_index}, and what came after {after} is missing",
-                f"{_REMEDY}.",
-            )
-        expected = needed[0].first_index if needed else after + 1
-        for segment in needed:
-            if segment.first_index != expected:
-                raise Damaged(
-                    segment.path,
-                    0,
-                    f"it begins at record {segment.first_index} where {expected} should follow",
-                    f"{_REMEDY}.",
-                )
-            for record in self._records(segment, is_last=segment is needed[-1]):
-                if record.index > after:
-                    self.last_index = record.index
-                    yield record
-                expected = record.index + 1
-        if expected <= after:
-            # The snapshot knows more than the log: what the log has is of no more use.
-            log.warning("the log ends before the snapshot does", last=expected - 1, snapshot=after)
-            self._discard()
+        for name in self._disk.names(self._directory):
+            self._disk.remove(self._directory / name)
+        self._begin_segment()
 
-    def _needed(self, after: int) -> list[_Segment]:
-        """The segments that may hold records above `after`, and always the last one."""
-        following = [segment.first_index for segment in self._segments[1:]]
-        skipped = sum(1 for first_index in following if first_index <= after + 1)
-        return self._segments[skipped:]
-
-    def _remove_unfinished(self) -> None:
+    def open(self) -> Sequence[bytes]:
+        """The heads of all segments. Raises: Damaged, WrongIdentity, OSError."""
+        self._disk.make_directory(self._directory)
         for name in self._disk.names(self._directory):
             if name.endswith(".tmp"):
                 self._disk.remove(self._directory / name)
+        names = [name for name in self._disk.names(self._directory) if _is_segment(name)]
+        if not names:
+            raise Damaged(self._directory, 0, "the log is missing", REMEDY)
+        self._segments = [self._opened(name) for name in names]
+        return [segment.head for segment in self._segments]
+
+    def replay(self, start: int) -> Iterator[tuple[int, Record]]:
+        """Every record from the start-th segment on but the heads, with the position of its segment, having
+        repaired what a crash left behind.
+
+        Raises: Damaged, OSError.
+        """
+        expected = self._segments[start].first_index
+        last = len(self._segments) - 1
+        for position in range(start, last + 1):
+            segment = self._segments[position]
+            if segment.first_index != expected:
+                found = f"it begins at record {segment.first_index} where {expected} should follow"
+                raise Damaged(segment.path, 0, found, REMEDY)
+            for record in self._records(segment, is_last=position == last):
+                expected = record.index + 1
+                if record.type != HEAD:
+                    yield position, record
+        self.last_index = expected - 1
+
+    def place(self, position: int) -> Path:
+        """The file of a segment."""
+        return self._segments[position].path
+
+    @property
+    def segment_count(self) -> int:
+        """How many segments there are."""
+        return len(self._segments)
 
     def _opened(self, name: str) -> _Segment:
         path = self._directory / name
         header = decode_header(self._disk.read(path, 0, HEADER_BYTES))
         if header is None:
-            raise Damaged(path, 0, "the head of the file is not whole", f"{_REMEDY}.")
+            raise Damaged(path, 0, "the head of the file is not whole", REMEDY)
         self._identity.check(path, header, MAGIC)
         if header.first_index != int(name.removesuffix(".wal"), 16):
             raise Damaged(path, 0, "the file does not have the name it was made with", "Rename it back.")
+        head = self._disk.read(path, HEADER_BYTES, HEAD_BYTES)
+        rest = self._disk.read(path, HEADER_BYTES + HEAD_BYTES, rest_bytes(head) or 0)
+        record = next(RecordReader(head + rest, 0, header.first_index), None)
+        if record is None or record.type != HEAD or record.index != header.first_index:
+            raise Damaged(path, HEADER_BYTES, "the first record is not whole", REMEDY)
         size = self._disk.size(path)
-        return _Segment(path, header.first_index, size, size)
+        return _Segment(path, header.first_index, record.payload, size, size)
 
     def _records(self, segment: _Segment, is_last: bool) -> Iterator[Record]:
         reader = RecordReader(self._disk.read(segment.path), HEADER_BYTES, segment.first_index)
@@ -134,7 +155,7 @@ class Wal:
         for record in reader:
             if record.index != expected:
                 found = f"record {record.index} stands where {expected} should"
-                raise Damaged(segment.path, offset, found, f"{_REMEDY}.")
+                raise Damaged(segment.path, offset, found, REMEDY)
             yield record
             expected, offset = expected + 1, reader.offset
         segment.size = reader.offset
@@ -142,7 +163,7 @@ class Wal:
         if fault is None:
             return
         if not (is_last and fault.torn):
-            raise Damaged(segment.path, fault.offset, fault.found, f"{_REMEDY}.")
+            raise Damaged(segment.path, fault.offset, fault.found, REMEDY)
         file = self._disk.append(segment.path, fault.offset)
         try:
             file.truncate(fault.offset)
@@ -150,7 +171,7 @@ class Wal:
         finally:
             file.close()
         log.warning(
-            "cut a record that was being written when the process or the machine stopped",
+            "cut a record that was being written when the machine stopped",
             file=segment.path,
             offset=fault.offset,
             bytes=segment.allocated - fault.offset,
@@ -158,23 +179,17 @@ class Wal:
         )
         segment.allocated = segment.size
 
-    def _discard(self) -> None:
-        for segment in self._segments:
-            self._disk.remove(segment.path)
-        self._segments = []
-        self._disk.sync_directory(self._directory)
-
     # Writing.
 
-    def append(self, payloads: Sequence[bytes], type_: int = ENTRY) -> None:
-        """Writes records after the last one; they are safe on return.
+    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
+        """Writes records (type, payload) after the last one; they are safe on return.
 
         Raises: DiskFull, having kept nothing; DiskFailed, after which the log takes no more.
         """
         if self._failure is not None:
             raise DiskFailed(self._failure)
-        data = encode_records(type_, self.last_index + 1, payloads)
         segment, file = self._at_end()
+        data = encode_records(self.last_index + 1, records)
         self._make_room(segment, file, len(data))
         try:
             file.write(data)
@@ -187,7 +202,7 @@ class Wal:
             raise self._failed("sync", segment.path, error) from error
         segment.size += len(data)
         self.appended_bytes += len(data)
-        self.last_index += len(payloads)
+        self.last_index += len(records)
 
     def _at_end(self) -> tuple[_Segment, File]:
         """The segment to write to and its file: the last one, or a new one when that is long enough."""
@@ -205,11 +220,13 @@ class Wal:
         first_index = self.last_index + 1
         path = self._directory / f"{first_index:016x}.wal"
         unfinished = path.with_name(path.name + ".tmp")
-        header = encode_header(self._identity.header(MAGIC, first_index))
+        head = self._head()
+        data = encode_header(self._identity.header(MAGIC, first_index))
+        data += encode_records(first_index, ((HEAD, head),))
         try:
             file = self._disk.create(unfinished)
             try:
-                file.write(header)
+                file.write(data)
                 file.sync()
                 self._disk.rename(unfinished, path)
                 self._disk.sync_directory(self._directory)
@@ -222,7 +239,8 @@ class Wal:
             raise self._failed("making", path, error) from error
         self.close()
         self._file = file
-        self._segments.append(_Segment(path, first_index, len(header), len(header)))
+        self._segments.append(_Segment(path, first_index, head, len(data), len(data)))
+        self.last_index = first_index
         return self._segments[-1], file
 
     def _make_room(self, segment: _Segment, file: File, size: int) -> None:
@@ -256,19 +274,17 @@ class Wal:
 
     # Bounding.
 
-    def drop_through(self, index: int) -> int:
-        """Removes the segments that hold records up to `index` only; how many. Raises: DiskFailed."""
-        gone = 0
-        try:
-            while len(self._segments) > 1 and self._segments[1].first_index <= index + 1:
-                self._disk.remove(self._segments[0].path)
-                del self._segments[0]
-                gone += 1
-            if gone:
+    def drop(self, count: int) -> None:
+        """Removes the first `count` segments, oldest first; never the last one. Raises: DiskFailed."""
+        for _ in range(min(count, len(self._segments) - 1)):
+            segment = self._segments[0]
+            try:
+                self._disk.remove(segment.path)
+                # One by one: two removals that become safe in the other order would leave a hole.
                 self._disk.sync_directory(self._directory)
-        except OSError as error:
-            raise self._failed("removing", self._segments[0].path, error) from error
-        return gone
+            except OSError as error:
+                raise self._failed("removing", segment.path, error) from error
+            del self._segments[0]
 
     def close(self) -> None:
         """Gives back the room that was not needed, and closes. What was appended is safe already."""
