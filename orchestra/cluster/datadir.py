@@ -137,19 +137,12 @@ class DataDirectory:
         if mark.index <= self.mark.index:
             writer.abort()
             return None
-        self._put(writer, mark)
+        size = _committed(writer)
+        self.mark, self.snapshot_bytes = mark, size
         return self.journal.drop_through(self.snapshots.prune())
 
-    def _put(self, writer: SnapshotWriter, mark: SnapshotMark) -> None:
-        try:
-            size = writer.commit()
-        except StorageError:
-            writer.abort()
-            raise
-        self.mark, self.snapshot_bytes = mark, size
-
     def snapshot_chunks(self, index: int) -> Generator[bytes]:
-        """The machine's chunks in the snapshot at an index, to be sent. Close it if it is not read to the end.
+        """The machine's chunks in the snapshot at an index, to be sent. Close it if it is not read whole.
 
         Bound: one chunk in memory. Raises: Damaged, DiskFailed (when read).
         """
@@ -165,8 +158,8 @@ class DataDirectory:
 
         In this order: the file is safe, it is read back and found to be good, it has its name, the journal
         says so. A stop in between leaves either what was before or all of it.
-        Raises: Damaged when the snapshot does not hold what it says, and DiskFull: nothing has changed, and it
-        may be sent again; DiskFailed.
+        Raises: Damaged when the snapshot does not hold what it says, and DiskFull: state and log are as before,
+        and it may be sent again; DiskFailed.
         """
         try:
             writer.seal()
@@ -178,8 +171,9 @@ class DataDirectory:
         except StorageError:
             writer.abort()
             raise
-        self._put(writer, mark)
+        size = _committed(writer)
         self.journal.installed(mark, hard_state)
+        self.mark, self.snapshot_bytes = mark, size
         self.journal.drop_through(self.snapshots.prune())
         return machine
 
@@ -187,6 +181,14 @@ class DataDirectory:
         """Lets another process have it."""
         self.journal.close()
         self._lock.release()
+
+
+def _committed(writer: SnapshotWriter) -> int:
+    try:
+        return writer.commit()
+    except StorageError:
+        writer.abort()
+        raise
 
 
 def _identity(disk: Disk, path: Path, name: str, segment_bytes: int, bootstrap: Bootstrap | None) -> Identity:
