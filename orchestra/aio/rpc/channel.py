@@ -2,12 +2,22 @@
 
 import grpc.aio
 
-from orchestra.aio.rpc.limits import CLIENT_KEEPALIVE, SESSION_KEEPALIVE, Keepalive, channel_arguments
+from orchestra.aio.rpc.limits import (
+    CLIENT_KEEPALIVE,
+    REQUEST_BYTES_MAX,
+    SESSION_KEEPALIVE,
+    Keepalive,
+    channel_arguments,
+)
 from orchestra.base.errors import UsageError
 
 
 def open_channel(
-    target: str, *, session: bool = False, keepalive: Keepalive | None = None
+    target: str,
+    *,
+    session: bool = False,
+    keepalive: Keepalive | None = None,
+    request_bytes_max: int = REQUEST_BYTES_MAX,
 ) -> grpc.aio.Channel:
     """A channel to one server; it connects at the first call and reconnects by itself, with jitter.
 
@@ -16,7 +26,9 @@ def open_channel(
     Raises: UsageError for an address that is none.
     """
     chosen = keepalive or (SESSION_KEEPALIVE if session else CLIENT_KEEPALIVE)
-    return grpc.aio.insecure_channel(check_address(target), options=channel_arguments(chosen))
+    return grpc.aio.insecure_channel(
+        check_address(target), options=channel_arguments(chosen, request_bytes_max)
+    )
 
 
 def check_address(address: str) -> str:

@@ -7,6 +7,8 @@ from typing import Final
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
 # One response: a page of a list, a batch of a watch. Pages are cut well below it.
 RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
+# One message between masters: an entry is at most a request's size, and travels alone when it is large.
+PEER_BYTES_MAX: Final = 16 * 1024 * 1024
 # Trailing metadata: a status with every field violation in it. gRPC's default of 8 KiB holds about thirty.
 METADATA_BYTES_MAX: Final = 256 * 1024
 # Streams on one connection, and calls in all connections of a server.
@@ -37,14 +39,18 @@ class Keepalive:
 
 # Agent sessions, on both ends: a machine that died without a word is found within 3 s.
 SESSION_KEEPALIVE: Final = Keepalive(interval_ms=1000, timeout_ms=2000, without_calls=True)
+# Masters among themselves; what a member has to do with a peer that says nothing is Raft's to decide.
+PEER_KEEPALIVE: Final = Keepalive(interval_ms=1000, timeout_ms=2000, without_calls=True)
 # Everyone else: pings only while a call (a watch, a log) is open.
 CLIENT_KEEPALIVE: Final = Keepalive(interval_ms=5000, timeout_ms=3000, without_calls=False)
+# The same where another master can take over: a call must have time left to be made again there.
+FAILOVER_KEEPALIVE: Final = Keepalive(interval_ms=2000, timeout_ms=1500, without_calls=False)
 
 
-def channel_arguments(keepalive: Keepalive) -> ChannelArguments:
+def channel_arguments(keepalive: Keepalive, request_bytes_max: int = REQUEST_BYTES_MAX) -> ChannelArguments:
     """Arguments of a client's channel."""
     return [
-        ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
+        ("grpc.max_send_message_length", request_bytes_max),
         ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX * 2),
@@ -64,10 +70,10 @@ def channel_arguments(keepalive: Keepalive) -> ChannelArguments:
     ]
 
 
-def server_arguments(keepalive: Keepalive) -> ChannelArguments:
+def server_arguments(keepalive: Keepalive, request_bytes_max: int = REQUEST_BYTES_MAX) -> ChannelArguments:
     """Arguments of a server."""
     return [
-        ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+        ("grpc.max_receive_message_length", request_bytes_max),
         ("grpc.max_send_message_length", RESPONSE_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX * 2),

@@ -16,6 +16,7 @@ import grpc.aio
 from orchestra.aio.rpc.channel import check_address
 from orchestra.aio.rpc.limits import (
     CALLS_MAX,
+    REQUEST_BYTES_MAX,
     SESSION_KEEPALIVE,
     UNARY_SECONDS_MAX,
     Keepalive,
@@ -61,6 +62,8 @@ class RpcServer:
     before its call ends, however it ends. Both may answer with a message's encoded bytes.
 
     translate: how errors of lower floors that are no ApiError are told to callers.
+    own_errors: for another protocol's services, whose handlers answer their errors, keep their deadlines and
+    end their streams themselves (`add_handlers`).
     """
 
     def __init__(
@@ -69,11 +72,13 @@ class RpcServer:
         translate: Mapping[type[Exception], Callable[[Any], ApiError]] | None = None,
         keepalive: Keepalive = SESSION_KEEPALIVE,
         calls_max: int = CALLS_MAX,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
+        own_errors: bool = False,
     ) -> None:
         self._calls = _Calls(translate or {})
         self._server = grpc.aio.server(
-            interceptors=[self._calls],
-            options=server_arguments(keepalive),
+            interceptors=None if own_errors else [self._calls],
+            options=server_arguments(keepalive, request_bytes_max),
             maximum_concurrent_rpcs=calls_max,
         )
         self._names: list[str] = []
@@ -83,6 +88,11 @@ class RpcServer:
     def add(self, add_to_server: Callable[[S, grpc.aio.Server], None], servicer: S, name: str) -> None:
         """Adds a service by its generated function; `name` is its full name, for health and reflection."""
         add_to_server(servicer, self._server)
+        self._names.append(name)
+
+    def add_handlers(self, name: str, handlers: Mapping[str, Handler]) -> None:
+        """Adds a service by its methods' handlers. Those added first are found first."""
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(handlers)),))
         self._names.append(name)
 
     async def start(self, listen: str) -> int:
