@@ -1,8 +1,10 @@
 """What may be refused by looking at a request alone, before it costs a log entry.
 
-Bounds: MAX_OPERATIONS operations and comparisons in a transaction with everything nested in it, nested at
-most MAX_DEPTH deep; MAX_VALUE_BYTES a value; MAX_KEY_BYTES a key; MAX_COMMAND_BYTES the whole.
-Source: etcd's checks (server/etcdserver/api/v3rpc/key.go), its rule for overlapping writes included.
+Bounds: MAX_OPERATIONS operations in a branch, and comparisons, of a transaction with what is nested in it
+along the widest way down, nested at most MAX_DEPTH deep; MAX_COMMAND_BYTES the whole, which leaves
+MAX_VALUE_BYTES for a value beside a key of usual length.
+Source: etcd's checks (server/etcdserver/api/v3rpc/key.go), its rule for overlapping writes included, and its
+default limits.
 """
 
 from collections.abc import Sequence
@@ -11,27 +13,30 @@ from orchestra.mvcc.errors import (
     DuplicateKey,
     EmptyKey,
     InvalidCompare,
+    LeaseProvided,
     LeaseTtlTooLarge,
     RequestTooLarge,
     TooManyOperations,
+    ValueProvided,
 )
 from orchestra.mvcc.keyindex import in_range
-from orchestra.mvcc.model import DeleteRange, Op, Put, Range, Target, Txn
+from orchestra.mvcc.model import Compare, DeleteRange, Op, Put, Range, Target, Txn
 
-MAX_OPERATIONS = 512
+MAX_OPERATIONS = 128
 MAX_DEPTH = 16
-MAX_KEY_BYTES = 64 * 1024
-MAX_VALUE_BYTES = 1536 * 1024
-MAX_COMMAND_BYTES = 16 * 1024 * 1024
+MAX_COMMAND_BYTES = 1536 * 1024
+MAX_VALUE_BYTES = MAX_COMMAND_BYTES - 4 * 1024
 MAX_LEASE_TTL_SECONDS = 9_000_000_000
 
 
 def check_txn(txn: Txn) -> None:
-    """Raises: EmptyKey, RequestTooLarge, TooManyOperations, DuplicateKey, InvalidCompare."""
-    if _check_operations(txn, 0) > 1:
-        for branch in (txn.success, txn.failure):
-            if len(branch) > 1 or any(isinstance(op, Txn) for op in branch):
-                _check_overlaps(branch)
+    """Raises: EmptyKey, RequestTooLarge, TooManyOperations, DuplicateKey, InvalidCompare, ValueProvided,
+    LeaseProvided.
+    """
+    _check_operations(txn, MAX_OPERATIONS, 0)
+    for branch in (txn.success, txn.failure):
+        if len(branch) > 1 or (branch and type(branch[0]) is Txn):
+            _check_overlaps(branch)
 
 
 def check_range(request: Range) -> None:
@@ -41,54 +46,62 @@ def check_range(request: Range) -> None:
 
 
 def check_lease_ttl(ttl_seconds: int) -> None:
-    """Raises: LeaseTtlTooLarge."""
-    if not 0 < ttl_seconds <= MAX_LEASE_TTL_SECONDS:
-        raise LeaseTtlTooLarge(
-            f"lease TTL must be between 1 and {MAX_LEASE_TTL_SECONDS} seconds, not {ttl_seconds}"
-        )
+    """Raises: LeaseTtlTooLarge. One that is too small is no error: the machine gives the least there is."""
+    if ttl_seconds > MAX_LEASE_TTL_SECONDS:
+        raise LeaseTtlTooLarge(f"too large lease TTL: {ttl_seconds} seconds, at most {MAX_LEASE_TTL_SECONDS}")
 
 
-def _check_operations(txn: Txn, depth: int) -> int:
-    """The number of operations and comparisons in all."""
+def check_command_size(command: bytes) -> None:
+    """Raises: RequestTooLarge, for a command as it would be written to the log."""
+    if len(command) > MAX_COMMAND_BYTES:
+        raise RequestTooLarge(f"request is too large: {len(command)} bytes, at most {MAX_COMMAND_BYTES}")
+
+
+def _check_operations(txn: Txn, allowed: int, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise TooManyOperations(f"too deeply nested txn request: at most {MAX_DEPTH} levels")
-    total = len(txn.compare) + len(txn.success) + len(txn.failure)
+        raise TooManyOperations(f"too many operations in txn request: at most {MAX_DEPTH} levels deep")
+    widest = max(len(txn.compare), len(txn.success), len(txn.failure))
+    if widest > allowed:
+        raise TooManyOperations(
+            f"too many operations in txn request: at most {MAX_OPERATIONS}, those nested in it included"
+        )
     for compare in txn.compare:
-        _check_key(compare.key)
-        if isinstance(compare.value, bytes) != (compare.target == Target.VALUE):
-            raise InvalidCompare(
-                f"{compare.target.name.lower()} of {compare.key!r} cannot be compared with {compare.value!r}"
-            )
+        _check_compare(compare)
     for branch in (txn.success, txn.failure):
         for op in branch:
-            if isinstance(op, Txn):
-                total += _check_operations(op, depth + 1)
-                continue
-            _check_key(op.key)
-            if isinstance(op, Put) and len(op.value) > MAX_VALUE_BYTES:
-                raise RequestTooLarge(
-                    f"value of {op.key!r} is too large: {len(op.value)} bytes, at most {MAX_VALUE_BYTES}"
-                )
-    if total > MAX_OPERATIONS:
-        raise TooManyOperations(
-            f"too many operations in txn request: at most {MAX_OPERATIONS}, comparisons included"
-        )
-    return total
+            if type(op) is Put:
+                if not op.key:
+                    raise EmptyKey
+                if len(op.value) > MAX_VALUE_BYTES:
+                    raise RequestTooLarge(
+                        f"request is too large: {len(op.value)} bytes in the value of {op.key!r}, "
+                        f"at most {MAX_VALUE_BYTES}"
+                    )
+                if op.ignore_value and op.value:
+                    raise ValueProvided(op.key)
+                if op.ignore_lease and op.lease:
+                    raise LeaseProvided(op.key)
+            elif isinstance(op, Txn):
+                _check_operations(op, allowed - widest, depth + 1)
+            elif not op.key:
+                raise EmptyKey
 
 
-def _check_key(key: bytes) -> None:
-    if not key:
+def _check_compare(compare: Compare) -> None:
+    if not compare.key:
         raise EmptyKey
-    if len(key) > MAX_KEY_BYTES:
-        raise RequestTooLarge(f"key is too large: {len(key)} bytes, at most {MAX_KEY_BYTES}")
+    if isinstance(compare.value, bytes) != (compare.target == Target.VALUE):
+        raise InvalidCompare(
+            f"{compare.target.name.lower()} of {compare.key!r} cannot be compared with {compare.value!r}"
+        )
 
 
 def _check_overlaps(ops: Sequence[Op]) -> tuple[set[bytes], list[DeleteRange]]:
     """The keys put and the ranges deleted, having checked that no key is put twice or put and deleted."""
-    deletes = [op for op in ops if isinstance(op, DeleteRange)]
+    deletes = [op for op in ops if type(op) is DeleteRange]
     puts: set[bytes] = set()
     for op in ops:
-        if not isinstance(op, Txn):
+        if type(op) is not Txn:
             continue
         then_puts, then_deletes = _check_overlaps(op.success)
         else_puts, else_deletes = _check_overlaps(op.failure)
@@ -97,9 +110,11 @@ def _check_overlaps(ops: Sequence[Op]) -> tuple[set[bytes], list[DeleteRange]]:
         puts |= then_puts | else_puts
         deletes += then_deletes + else_deletes
     for op in ops:
-        if isinstance(op, Put):
-            _check_put(op.key, puts, deletes)
-            puts.add(op.key)
+        if type(op) is Put:
+            key = op.key
+            if key in puts or deletes:
+                _check_put(key, puts, deletes)
+            puts.add(key)
     return puts, deletes
 
 

@@ -5,10 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from google.protobuf.message import DecodeError
 
 from orchestra.mvcc.model import (
+    AlarmMember,
+    AlarmType,
     Compare,
     DeleteRange,
     Op,
@@ -59,12 +62,29 @@ class Compact:
     revision: int
 
 
-Command = Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Compact
+@dataclass(frozen=True, slots=True)
+class AlarmActivate:
+    """Raises an alarm; nothing new if it is raised already."""
+
+    alarm: AlarmMember
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmDeactivate:
+    """Ends an alarm, if there is one."""
+
+    alarm: AlarmMember
+
+
+Command = (
+    Txn | LeaseGrant | LeaseRevoke | LeaseExpire | LeaseCheckpoint | Compact | AlarmActivate | AlarmDeactivate
+)
 
 _TARGETS = tuple(Target)
 _RESULTS = tuple(Result)
 _SORT_ORDERS = tuple(SortOrder)
 _SORT_TARGETS = tuple(SortTarget)
+_ALARMS = tuple(AlarmType)
 
 
 def encode(command: Command) -> bytes:
@@ -87,6 +107,12 @@ def encode(command: Command) -> bytes:
                 message.lease_checkpoint.remaining.add(lease=lease, remaining_seconds=seconds)
         case Compact():
             message.compact.revision = command.revision
+        case AlarmActivate():
+            message.alarm_activate.member = command.alarm.member
+            message.alarm_activate.alarm = command.alarm.alarm
+        case AlarmDeactivate():
+            message.alarm_deactivate.member = command.alarm.member
+            message.alarm_deactivate.alarm = command.alarm.alarm
     return message.SerializeToString(deterministic=True)
 
 
@@ -111,8 +137,17 @@ def decode(data: bytes) -> Command:
             return LeaseCheckpoint(tuple((pair.lease, pair.remaining_seconds) for pair in pairs))
         case "compact":
             return Compact(message.compact.revision)
+        case "alarm_activate":
+            return AlarmActivate(decode_alarm(message.alarm_activate))
+        case "alarm_deactivate":
+            return AlarmDeactivate(decode_alarm(message.alarm_deactivate))
         case None:
             raise ValueError("a command of a kind that this version does not know")
+
+
+def decode_alarm(message: pb.Alarm) -> AlarmMember:
+    """An alarm of a command or of a snapshot."""
+    return AlarmMember(message.member, _ALARMS[message.alarm])
 
 
 def _fill_txn(message: pb.Txn, txn: Txn) -> None:
@@ -126,10 +161,25 @@ def _fill_txn(message: pb.Txn, txn: Txn) -> None:
             said.number = compare.value
         else:
             said.value = compare.value
-    for op in txn.success:
-        _fill_op(message.success.add(), op)
+    if txn.success and all(map(_is_plain_put, txn.success)):
+        _fill_puts(message.puts, cast(Sequence[Put], txn.success))
+    else:
+        for op in txn.success:
+            _fill_op(message.success.add(), op)
     for op in txn.failure:
         _fill_op(message.failure.add(), op)
+
+
+def _is_plain_put(op: Op) -> bool:
+    return type(op) is Put and not (op.prev_kv or op.ignore_value or op.ignore_lease)
+
+
+def _fill_puts(message: pb.Puts, puts: Sequence[Put]) -> None:
+    message.keys.extend([put.key for put in puts])
+    message.values.extend([put.value for put in puts])
+    leases = [put.lease for put in puts]
+    if any(leases):
+        message.leases.extend(leases)
 
 
 def _fill_op(message: pb.Op, op: Op) -> None:
@@ -173,9 +223,16 @@ def _fill_op(message: pb.Op, op: Op) -> None:
 def _txn(message: pb.Txn) -> Txn:
     return Txn(
         tuple([_compare(compare) for compare in message.compare]) if message.compare else (),
-        tuple([_op(op) for op in message.success]),
+        _puts(message.puts) if message.HasField("puts") else tuple([_op(op) for op in message.success]),
         tuple([_op(op) for op in message.failure]) if message.failure else (),
     )
+
+
+def _puts(message: pb.Puts) -> Sequence[Put]:
+    keys, values, leases = message.keys, message.values, message.leases
+    if len(keys) != len(values) or len(leases) not in (0, len(keys)):
+        raise ValueError("puts whose columns are not of one length")
+    return tuple(map(Put, keys, values, leases)) if leases else tuple(map(Put, keys, values))
 
 
 def _compare(message: pb.Compare) -> Compare:

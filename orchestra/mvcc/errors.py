@@ -50,6 +50,41 @@ class EmptyKey(Refused):
         super().__init__("key is not provided")
 
 
+class KeyNotFound(Refused):
+    """A put keeps the value or the lease of a key that is not there."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(f"key not found: {key!r} has no value or lease to keep")
+
+
+class ValueProvided(Refused):
+    """A put that keeps the key's value brings one."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(f"value is provided: the put of {key!r} keeps the value that is there")
+
+
+class LeaseProvided(Refused):
+    """A put that keeps the key's lease brings one."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(f"lease is provided: the put of {key!r} keeps the lease that is there")
+
+
+class SpaceExceeded(Refused):
+    """The NOSPACE alarm is raised: until it has ended, nothing is added; deleting and compacting go on."""
+
+    def __init__(self) -> None:
+        super().__init__("database space exceeded: delete or compact, then end the NOSPACE alarm")
+
+
+class Corrupt(Refused):
+    """The CORRUPT alarm is raised: members do not agree, and nothing is written until it has been ended."""
+
+    def __init__(self) -> None:
+        super().__init__("corrupt cluster: replace the members that differ, then end the CORRUPT alarm")
+
+
 class InvalidCompare(Refused):
     """A comparison of a value with a number, or of a number with a value."""
 

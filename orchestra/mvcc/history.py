@@ -7,23 +7,70 @@ the newest state with the changes since taken back. A key that never changes cos
     revision 6: delete a     events [5 put a=1, 6 delete a (before: a=1)]
     read a at 5              the first change of a after 5 is 6: what it replaced, a=1
     compact 6                events [6 delete a]; what it replaced is forgotten, 5 can no longer be read
+
+Changes by key are looked up in an index that is made when somebody first reads far back, and forgotten with
+the next compaction: writing costs nothing for it.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from orchestra.mvcc.keyindex import in_range
 from orchestra.mvcc.model import Event, KeyValue
+
+# So many changes are looked through sooner than looked up.
+_FEW = 256
+
+_mod_revision = attrgetter("kv.mod_revision")
+
+
+class _ChangesByKey:
+    """The first `indexed` events of a history by their keys."""
+
+    __slots__ = ("_by_key", "_keys", "indexed")
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, list[Event]] = {}
+        self._keys: list[bytes] = []
+        self.indexed = 0
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """The events after those that it has."""
+        by_key, before = self._by_key, len(self._by_key)
+        for event in events:
+            key = event.kv.key
+            changes = by_key.get(key)
+            if changes is None:
+                by_key[key] = [event]
+            else:
+                changes.append(event)
+        self.indexed += len(events)
+        if len(by_key) != before:
+            self._keys = sorted(by_key)
+
+    def first_after(self, revision: int, key: bytes) -> Event | None:
+        """The first change of a key after a revision."""
+        changes = self._by_key.get(key, ())
+        at = bisect_right(changes, revision, key=_mod_revision)
+        return changes[at] if at < len(changes) else None
+
+    def changed(self, key: bytes, range_end: bytes) -> Sequence[bytes]:
+        """The keys of a range that have changed at all, ascending."""
+        keys = self._keys
+        start = bisect_left(keys, key)
+        return keys[start:] if range_end == b"\0" else keys[start : bisect_left(keys, range_end, start)]
 
 
 class History:
     """Events by revision. Bound: by compaction; the store's owner decides when."""
 
-    __slots__ = ("_events", "_revisions", "value_bytes")
+    __slots__ = ("_by_key", "_events", "_revisions", "value_bytes")
 
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._revisions: list[int] = []
+        self._by_key: _ChangesByKey | None = None
         self.value_bytes = 0
 
     def __len__(self) -> int:
@@ -39,6 +86,12 @@ class History:
         self._revisions.append(revision)
         self._events.append(event)
         self.value_bytes += len(event.kv.value)
+
+    def extend(self, revision: int, events: Sequence[Event]) -> None:
+        """Adds the newest changes, all of one revision."""
+        self._revisions += [revision] * len(events)
+        self._events += events
+        self.value_bytes += sum([len(event.kv.value) for event in events])
 
     def since(
         self, revision: int, key: bytes, range_end: bytes, limit: int
@@ -72,14 +125,45 @@ class History:
             return [event for event in events if event.kv.key >= key]
         return [event for event in events if key <= event.kv.key < range_end]
 
+    def first_after(self, revision: int, key: bytes) -> Event | None:
+        """The first change of a key after `revision`: what it replaced is what the key was at `revision`."""
+        start = bisect_right(self._revisions, revision)
+        if len(self._events) - start > _FEW:
+            return self._indexed().first_after(revision, key)
+        for event in self._events[start:]:
+            if event.kv.key == key:
+                return event
+        return None
+
     def replaced_since(self, revision: int, key: bytes, range_end: bytes) -> dict[bytes, KeyValue | None]:
-        """For each key of a range that changed after `revision`, what it was at `revision`."""
+        """For each key of a range that changed after `revision`, what it was at `revision`.
+
+        Costs the changes since, or the keys of the range that have changed at all, whichever are fewer.
+        """
         was: dict[bytes, KeyValue | None] = {}
+        since = len(self._events) - bisect_right(self._revisions, revision)
+        if since > _FEW:
+            index = self._indexed()
+            changed = index.changed(key, range_end)
+            if len(changed) < since:
+                for each in changed:
+                    event = index.first_after(revision, each)
+                    if event is not None:
+                        was[each] = event.prev_kv
+                return was
         for event in self.after(revision):
-            changed = event.kv.key
-            if changed not in was and in_range(changed, key, range_end):
-                was[changed] = event.prev_kv
+            each = event.kv.key
+            if each not in was and in_range(each, key, range_end):
+                was[each] = event.prev_kv
         return was
+
+    def _indexed(self) -> _ChangesByKey:
+        index = self._by_key
+        if index is None:
+            index = self._by_key = _ChangesByKey()
+        if index.indexed < len(self._events):
+            index.extend(self._events[index.indexed :])
+        return index
 
     def after(self, revision: int) -> Sequence[Event]:
         """Every change after a revision."""
@@ -97,12 +181,13 @@ class History:
     def compact(self, revision: int) -> None:
         """Forgets the changes before `revision`, and what those at `revision` replaced."""
         cut = bisect_left(self._revisions, revision)
-        self.value_bytes -= sum(len(event.kv.value) for event in self._events[:cut])
+        self.value_bytes -= sum([len(event.kv.value) for event in self._events[:cut]])
         del self._events[:cut]
         del self._revisions[:cut]
         for at in range(bisect_right(self._revisions, revision)):
             event = self._events[at]
             self._events[at] = Event(event.type, event.kv)
+        self._by_key = None
 
     def copy(self) -> list[Event]:
         """The events as they are now, to be read while the history goes on."""

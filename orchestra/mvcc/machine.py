@@ -6,11 +6,13 @@ A refused command changes nothing but the applied index.
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import islice
 from operator import attrgetter, eq, gt, lt, ne
 
+from orchestra.mvcc.alarms import AlarmResult, Alarms
 from orchestra.mvcc.checks import check_lease_ttl
 from orchestra.mvcc.commands import (
+    AlarmActivate,
+    AlarmDeactivate,
     Command,
     Compact,
     LeaseCheckpoint,
@@ -19,11 +21,12 @@ from orchestra.mvcc.commands import (
     LeaseRevoke,
     decode,
 )
-from orchestra.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFound
+from orchestra.mvcc.errors import Compacted, FutureRevision, KeyNotFound, LeaseExists, LeaseNotFound
 from orchestra.mvcc.history import History
 from orchestra.mvcc.keyindex import KeyIndex
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.model import (
+    AlarmMember,
     Compare,
     DeleteRange,
     DeleteResult,
@@ -40,15 +43,18 @@ from orchestra.mvcc.model import (
     Txn,
     TxnResult,
 )
+from orchestra.mvcc.selection import answer
 
 FIRST_REVISION = 1
+# As etcd has it: one and a half election timeouts, in whole seconds.
+MIN_LEASE_TTL_SECONDS = 1
 
 _RESULTS = (eq, gt, lt, ne)
 _TARGETS = tuple(map(attrgetter, ("version", "create_revision", "mod_revision", "value", "lease")))
 _PUT = EventType.PUT
 _DELETE = EventType.DELETE
 
-CommandResult = TxnResult | Lease | int
+CommandResult = TxnResult | Lease | AlarmResult | int
 
 
 class Machine:
@@ -61,6 +67,9 @@ class Machine:
         self.compact_revision = 0
         self.history = History()
         self.leases: dict[int, Lease] = {}
+        self.alarms = Alarms()
+        # What the command under way has changed and history does not have yet.
+        self._events: list[Event] = []
         self._current: dict[bytes, KeyValue] = {}
         self._keys = KeyIndex()
 
@@ -71,13 +80,16 @@ class Machine:
     # The log's side.
 
     def apply(self, index: int, command: bytes | Command) -> CommandResult:
-        """Does the log's next command: a TxnResult, the lease granted, or the revision after it.
+        """Does the log's next command: a TxnResult, the lease granted, an AlarmResult, or the
+        revision after it.
 
         Raises: Refused; the entry counts as applied then too.
         """
         if isinstance(command, bytes):
             command = decode(command)
         self.skip(index)
+        if self.alarms:
+            self.alarms.check(command)
         if isinstance(command, Txn):
             return self._write_txn(command)
         match command:
@@ -96,6 +108,10 @@ class Machine:
                         record.remaining_seconds = min(max(seconds, 0), record.ttl_seconds)
             case Compact():
                 self._compact(command.revision)
+            case AlarmActivate():
+                return AlarmResult(self.revision, self.alarms.activate(command.alarm))
+            case AlarmDeactivate():
+                return AlarmResult(self.revision, self.alarms.deactivate(command.alarm))
         return self.revision
 
     def skip(self, index: int) -> None:
@@ -113,10 +129,7 @@ class Machine:
 
     def read_txn(self, txn: Txn) -> TxnResult:
         """Does a transaction that only reads. Raises: Compacted, FutureRevision."""
-        path: list[bool] = []
-        self._choose(txn, path)
-        self._check_ops(txn, iter(path))
-        return self._execute(txn, iter(path), self.revision)
+        return self._execute(txn, iter(self._plan(txn)), self.revision)
 
     def events_since(
         self, revision: int, key: bytes, range_end: bytes = b"", limit: int = 0
@@ -129,6 +142,16 @@ class Machine:
             raise Compacted(self.compact_revision)
         return self.history.since(revision, key, range_end, limit)
 
+    def lease_ids(self) -> Sequence[int]:
+        """Every lease there is, ascending."""
+        return sorted(self.leases)
+
+    def lease_keys(self, lease: int) -> Sequence[bytes]:
+        """The keys that a lease holds, ascending. Raises: LeaseNotFound."""
+        if lease not in self.leases:
+            raise LeaseNotFound(lease)
+        return sorted(self.leases[lease].keys)
+
     def _check_revision(self, revision: int) -> None:
         if revision > self.revision:
             raise FutureRevision(revision, self.revision)
@@ -136,60 +159,72 @@ class Machine:
             raise Compacted(self.compact_revision)
 
     def _range(self, request: Range, now: int) -> RangeResult:
-        key, range_end = request.key, request.range_end
+        key, range_end, revision = request.key, request.range_end, request.revision
+        kvs: Iterable[KeyValue]
         if not range_end:
-            found = self._at(key, request.revision, now)
-            kvs: Iterable[KeyValue] = (found,) if found else ()
-            count = len(tuple(kvs))
-        elif 0 < request.revision < now:
-            past = self._past(request.revision, key, range_end)
-            kvs, count = past, len(past)
+            found = self._at(key, revision) if 0 < revision < now else self._current.get(key)
+            kvs, count = ((found,), 1) if found else ((), 0)
+        elif 0 < revision < now:
+            kvs, count = self._past(revision, key, range_end)
         else:
             count = self._keys.count(key, range_end)
             kvs = map(self._current.__getitem__, self._keys.scan(key, range_end))
-        if request.count_only:
-            return RangeResult(now, (), count)
-        limit = request.limit if 0 < request.limit < count else count
-        taken = list(kvs if limit == count else islice(kvs, limit))
-        if request.keys_only:
-            taken = [_without_value(kv) for kv in taken]
-        return RangeResult(now, taken, count, limit < count)
+        return answer(request, kvs, count, now)
 
-    def _at(self, key: bytes, revision: int, now: int) -> KeyValue | None:
+    def _at(self, key: bytes, revision: int) -> KeyValue | None:
+        """A key as it was."""
         found = self._current.get(key)
-        if 0 < revision < now and not (found and found.mod_revision <= revision):
-            return self.history.replaced_since(revision, key, b"").get(key, found)
-        return found
+        if found and found.mod_revision <= revision:
+            return found
+        self._record()
+        changed = self.history.first_after(revision, key)
+        return changed.prev_kv if changed else found
 
-    def _past(self, revision: int, key: bytes, range_end: bytes) -> list[KeyValue]:
-        """A range as it was: as it is, with what changed since taken back."""
+    def _past(self, revision: int, key: bytes, range_end: bytes) -> tuple[Iterable[KeyValue], int]:
+        """A range as it was, and how many keys it had: as it is, with what changed since taken back."""
+        self._record()
         was = self.history.replaced_since(revision, key, range_end)
-        kvs = [self._current[each] for each in self._keys.scan(key, range_end) if each not in was]
-        before = [kv for kv in was.values() if kv]
-        if before:
-            kvs += before
-            kvs.sort(key=_key_of)
-        return kvs
+        before = sorted([kv for kv in was.values() if kv], key=_key_of)
+        current = self._current
+        count = self._keys.count(key, range_end) - sum([each in current for each in was]) + len(before)
+        unchanged = (current[each] for each in self._keys.scan(key, range_end) if each not in was)
+        return merge(unchanged, before, key=_key_of) if before else unchanged, count
 
     # Writing.
 
     def _write_txn(self, txn: Txn) -> TxnResult:
-        path: list[bool] = []
-        self._choose(txn, path)
-        self._check_ops(txn, iter(path))
+        path = self._plan(txn)
         main = self.revision + 1
-        before = len(self.history)
         result = self._execute(txn, iter(path), main)
-        if len(self.history) > before:
+        self._record()
+        if self.history.newest_revision == main:
             self.revision = main
             return result
         return TxnResult(self.revision, result.succeeded, result.responses)
 
-    def _choose(self, txn: Txn, path: list[bool]) -> None:
+    def _record(self) -> None:
+        """Adds what the command under way has changed to the history."""
+        events = self._events
+        if len(events) == 1:
+            self.history.append(self.revision + 1, events.pop())
+        elif events:
+            self.history.extend(self.revision + 1, events)
+            events.clear()
+
+    def _plan(self, txn: Txn) -> list[bool]:
         """Which branch is taken, of this and of every nested transaction in it, in the order met.
 
-        All comparisons see the state before the transaction. Source: etcd's compareToPath.
+        All comparisons see the state before the transaction, and every reason to refuse is found before
+        anything is done: first those of puts. Source: etcd's compareToPath and checkRequests.
         """
+        path: list[bool] = []
+        revisions: list[int] = []
+        self._choose(txn, path, revisions)
+        for revision in revisions:
+            self._check_revision(revision)
+        return path
+
+    def _choose(self, txn: Txn, path: list[bool], revisions: list[int]) -> None:
         holds = True
         for compare in txn.compare:
             if not self._holds(compare):
@@ -197,8 +232,15 @@ class Machine:
                 break
         path.append(holds)
         for op in txn.success if holds else txn.failure:
-            if type(op) is Txn:
-                self._choose(op, path)
+            if type(op) is Put:
+                if (op.ignore_value or op.ignore_lease) and op.key not in self._current:
+                    raise KeyNotFound(op.key)
+                if op.lease and op.lease not in self.leases:
+                    raise LeaseNotFound(op.lease)
+            elif type(op) is Range:
+                revisions.append(op.revision)
+            elif type(op) is Txn:
+                self._choose(op, path, revisions)
 
     def _holds(self, compare: Compare) -> bool:
         target, holds = _TARGETS[compare.target], _RESULTS[compare.result]
@@ -212,28 +254,19 @@ class Machine:
         # Nothing has no value, not even one that differs; everything else of it is 0.
         return compare.target != Target.VALUE and bool(holds(0, compare.value))
 
-    def _check_ops(self, txn: Txn, path: Iterator[bool]) -> None:
-        """Finds every reason to refuse before anything is done."""
-        for op in txn.success if next(path) else txn.failure:
-            if type(op) is Put:
-                if op.lease and op.lease not in self.leases:
-                    raise LeaseNotFound(op.lease)
-            elif type(op) is Range:
-                self._check_revision(op.revision)
-            elif type(op) is Txn:
-                self._check_ops(op, path)
-
     def _execute(self, txn: Txn, path: Iterator[bool], main: int) -> TxnResult:
         succeeded = next(path)
         responses: list[OpResult] = []
+        written = PutResult(main)
         for op in txn.success if succeeded else txn.failure:
-            responses.append(self._do(op, path, main))
+            if type(op) is Put:
+                previous = self._put(op, main)
+                responses.append(PutResult(main, previous) if op.prev_kv and previous else written)
+            else:
+                responses.append(self._do(op, path, main))
         return TxnResult(main, succeeded, responses)
 
     def _do(self, op: Op, path: Iterator[bool], main: int) -> OpResult:
-        if type(op) is Put:
-            previous = self._put(op.key, op.value, op.lease, main)
-            return PutResult(main, previous if op.prev_kv else None)
         if isinstance(op, Range):
             return self._range(op, self._revision_within(main))
         if isinstance(op, DeleteRange):
@@ -245,21 +278,28 @@ class Machine:
 
     def _revision_within(self, main: int) -> int:
         """The revision that a transaction's own reads see: its own once it has written."""
-        return main if self.history.newest_revision == main else self.revision
+        return main if self._events or self.history.newest_revision == main else self.revision
 
-    def _put(self, key: bytes, value: bytes, lease: int, main: int) -> KeyValue | None:
+    def _put(self, put: Put, main: int) -> KeyValue | None:
+        key, value, lease = put.key, put.value, put.lease
         previous = self._current.get(key)
         if previous is None:
             self._keys.add(key)
             kv = KeyValue(key, value, main, main, 1, lease)
         else:
-            kv = KeyValue(previous.key, value, previous.create_revision, main, previous.version + 1, lease)
+            # The same bytes for one key, however often it is written.
+            key = previous.key
+            if put.ignore_value:
+                value = previous.value
+            if put.ignore_lease:
+                lease = previous.lease
+            kv = KeyValue(key, value, previous.create_revision, main, previous.version + 1, lease)
             if previous.lease and previous.lease != lease:
                 self.leases[previous.lease].keys.discard(key)
         if lease:
-            self.leases[lease].keys.add(kv.key)
-        self._current[kv.key] = kv
-        self.history.append(main, Event(_PUT, kv, previous))
+            self.leases[lease].keys.add(key)
+        self._current[key] = kv
+        self._events.append(Event(_PUT, kv, previous))
         return previous
 
     def _delete_range(self, key: bytes, range_end: bytes, main: int) -> list[KeyValue]:
@@ -274,7 +314,7 @@ class Machine:
         self._keys.remove(key)
         if gone.lease:
             self.leases[gone.lease].keys.discard(key)
-        self.history.append(main, Event(_DELETE, KeyValue(gone.key, b"", 0, main, 0), gone))
+        self._events.append(Event(_DELETE, KeyValue(gone.key, b"", 0, main, 0), gone))
         return gone
 
     def _grant(self, index: int, command: LeaseGrant) -> Lease:
@@ -286,7 +326,8 @@ class Machine:
                 lease += 1
         elif lease in self.leases:
             raise LeaseExists(lease)
-        granted = Lease(lease, command.ttl_seconds, command.ttl_seconds)
+        seconds = max(command.ttl_seconds, MIN_LEASE_TTL_SECONDS)
+        granted = Lease(lease, seconds, seconds)
         self.leases[lease] = granted
         return granted
 
@@ -298,6 +339,7 @@ class Machine:
         for lease in leases:
             del self.leases[lease]
         if keys:
+            self._record()
             self.revision += 1
 
     def _compact(self, revision: int) -> None:
@@ -325,6 +367,7 @@ class Machine:
         revision: int,
         compact_revision: int,
         leases: Iterable[Lease],
+        alarms: Iterable[AlarmMember],
         base: Iterable[KeyValue],
         history: Iterable[KeyValue],
     ) -> "Machine":
@@ -334,6 +377,8 @@ class Machine:
         machine.revision = revision
         machine.compact_revision = compact_revision
         machine.leases = {lease.lease: lease for lease in leases}
+        for alarm in alarms:
+            machine.alarms.activate(alarm)
         current = machine._current = {kv.key: kv for kv in base}
         for kv in history:
             previous = current.get(kv.key)
@@ -352,7 +397,3 @@ class Machine:
 
 
 _key_of = attrgetter("key")
-
-
-def _without_value(kv: KeyValue) -> KeyValue:
-    return KeyValue(kv.key, b"", kv.create_revision, kv.mod_revision, kv.version, kv.lease)

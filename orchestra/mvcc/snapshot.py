@@ -7,6 +7,7 @@ are encoded one by one.
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
+from orchestra.mvcc.commands import decode_alarm
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import Machine
 from orchestra.mvcc.model import KeyValue
@@ -25,6 +26,7 @@ def snapshot(machine: Machine) -> Iterator[bytes]:
         applied_index=machine.applied_index,
         revision=machine.revision,
         compact_revision=machine.compact_revision,
+        alarms=[pb.Alarm(member=each.member, alarm=each.alarm) for each in machine.alarms.raised()],
     )
     leases = [
         (each.lease, each.ttl_seconds, each.remaining_seconds)
@@ -97,6 +99,7 @@ def restore(chunks: Iterable[bytes]) -> Machine:
         revision=head.revision,
         compact_revision=head.compact_revision,
         leases=leases,
+        alarms=map(decode_alarm, head.alarms),
         base=base,
         history=history,
     )

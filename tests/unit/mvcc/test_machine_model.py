@@ -1,25 +1,41 @@
 """The machine against a model so simple that it is plainly right: a copy of everything at every revision."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from orchestra.mvcc import history
 from orchestra.mvcc.checks import check_txn
-from orchestra.mvcc.commands import Command, Compact, LeaseExpire, LeaseGrant, LeaseRevoke, encode
+from orchestra.mvcc.commands import (
+    AlarmActivate,
+    AlarmDeactivate,
+    Command,
+    Compact,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRevoke,
+    encode,
+)
 from orchestra.mvcc.errors import (
     Compacted,
     DuplicateKey,
     FutureRevision,
+    KeyNotFound,
     LeaseExists,
     LeaseNotFound,
     Refused,
+    SpaceExceeded,
 )
+from orchestra.mvcc.hashing import hash_kv
 from orchestra.mvcc.machine import Machine
 from orchestra.mvcc.model import (
+    AlarmMember,
+    AlarmType,
     Compare,
     DeleteRange,
     DeleteResult,
@@ -33,6 +49,8 @@ from orchestra.mvcc.model import (
     Range,
     RangeResult,
     Result,
+    SortOrder,
+    SortTarget,
     Target,
     Txn,
     TxnResult,
@@ -50,6 +68,7 @@ class Model:
     events: list[Event]
     compacted: int
     leases: set[int]
+    nospace: bool = False
 
     @property
     def revision(self) -> int:
@@ -102,13 +121,26 @@ class Transaction:
         return self.model.revision + bool(self.events)
 
     def check(self, txn: Txn) -> None:
-        for op in self.branch(txn):
-            if isinstance(op, Put) and op.lease and op.lease not in self.model.leases:
-                raise LeaseNotFound(op.lease)
+        if self.model.nospace and puts_anything(txn):
+            raise SpaceExceeded
+        done = list(self.done(txn))
+        for op in done:
+            if isinstance(op, Put):
+                if (op.ignore_value or op.ignore_lease) and op.key not in self.before:
+                    raise KeyNotFound(op.key)
+                if op.lease and op.lease not in self.model.leases:
+                    raise LeaseNotFound(op.lease)
+        for op in done:
             if isinstance(op, Range):
                 check_revision(self.model, op.revision)
+
+    def done(self, txn: Txn) -> Iterator[Op]:
+        """Every operation that will be done, however deep."""
+        for op in self.branch(txn):
             if isinstance(op, Txn):
-                self.check(op)
+                yield from self.done(op)
+            else:
+                yield op
 
     def branch(self, txn: Txn) -> Sequence[Op]:
         return txn.success if all(holds(self.before, compare) for compare in txn.compare) else txn.failure
@@ -126,7 +158,9 @@ class Transaction:
                 old = self.state.get(op.key)
                 revision = self.model.revision + 1
                 created, version = (old.create_revision, old.version + 1) if old else (revision, 1)
-                kv = KeyValue(op.key, op.value, created, revision, version, op.lease)
+                value = old.value if old and op.ignore_value else op.value
+                lease = old.lease if old and op.ignore_lease else op.lease
+                kv = KeyValue(op.key, value, created, revision, version, lease)
                 self.state[op.key] = kv
                 self.events.append(Event(EventType.PUT, kv, old))
                 return PutResult(revision, old if op.prev_kv else None)
@@ -152,6 +186,13 @@ class Transaction:
             self.model.events += self.events
 
 
+def puts_anything(txn: Txn) -> bool:
+    return any(
+        puts_anything(op) if isinstance(op, Txn) else isinstance(op, Put)
+        for op in (*txn.success, *txn.failure)
+    )
+
+
 def check_revision(model: Model, revision: int) -> None:
     if revision > model.revision:
         raise FutureRevision(revision, model.revision)
@@ -168,18 +209,49 @@ def read(model: Model, request: Range, state: State, now: int) -> RangeResult:
     count = len(kvs)
     if request.count_only:
         return RangeResult(now, (), count)
-    if request.limit:
+    kvs = [
+        kv
+        for kv in kvs
+        if request.min_mod_revision <= kv.mod_revision <= (request.max_mod_revision or 10**9)
+        and request.min_create_revision <= kv.create_revision <= (request.max_create_revision or 10**9)
+    ]
+    targets: dict[SortTarget, Callable[[KeyValue], Any]] = {
+        SortTarget.KEY: lambda kv: kv.key,
+        SortTarget.VERSION: lambda kv: kv.version,
+        SortTarget.CREATE: lambda kv: kv.create_revision,
+        SortTarget.MOD: lambda kv: kv.mod_revision,
+        SortTarget.VALUE: lambda kv: kv.value,
+    }
+    kvs.sort(key=targets[request.sort_target], reverse=request.sort_order == SortOrder.DESCEND)
+    more = 0 < request.limit < len(kvs)
+    if more:
         kvs = kvs[: request.limit]
     if request.keys_only:
         kvs = [replace(kv, value=b"") for kv in kvs]
-    return RangeResult(now, kvs, count, len(kvs) < count)
+    return RangeResult(now, kvs, count, more)
 
 
 KEYS = st.sampled_from([b"a", b"a/1", b"a/2", b"a/3", b"b", b"b/\xff", b"b/\xff\xff", b"c"])
 ENDS = st.sampled_from([b"", b"", b"\0", b"a0", b"b", b"c", b"\xff"])
 VALUES = st.binary(max_size=3)
 REVISIONS = st.integers(0, 40)
-RANGES = st.builds(Range, KEYS, ENDS, st.integers(0, 3), st.just(0) | REVISIONS, st.booleans(), st.booleans())
+BOUNDS = st.sampled_from([0, 0, 0, 2, 4, 8])
+RANGES = st.builds(
+    Range,
+    KEYS,
+    ENDS,
+    st.integers(0, 3),
+    st.just(0) | REVISIONS,
+    st.booleans(),
+    st.sampled_from([False, False, True]),
+    st.booleans(),
+    st.sampled_from(SortOrder),
+    st.sampled_from(SortTarget),
+    BOUNDS,
+    BOUNDS,
+    BOUNDS,
+    BOUNDS,
+)
 NUMBER_COMPARES = st.builds(
     Compare,
     KEYS,
@@ -191,7 +263,10 @@ NUMBER_COMPARES = st.builds(
 VALUE_COMPARES = st.builds(Compare, KEYS, st.just(Target.VALUE), st.sampled_from(Result), VALUES, ENDS)
 COMPARES = st.lists(NUMBER_COMPARES | VALUE_COMPARES, max_size=2)
 PUTS = st.builds(Put, KEYS, VALUES, st.sampled_from([0, 0, 0, 5, 6]), st.booleans())
-LEAVES = st.one_of(PUTS, PUTS, st.builds(DeleteRange, KEYS, ENDS, st.booleans()), RANGES)
+KEEPING_PUTS = st.builds(
+    Put, KEYS, st.just(b""), st.just(0), st.booleans(), ignore_value=st.booleans(), ignore_lease=st.booleans()
+)
+LEAVES = st.one_of(PUTS, PUTS, KEEPING_PUTS, st.builds(DeleteRange, KEYS, ENDS, st.booleans()), RANGES)
 INNER = st.builds(Txn, COMPARES, st.lists(LEAVES, max_size=2), st.lists(LEAVES, max_size=2))
 OPS = st.lists(LEAVES | INNER, max_size=4)
 TXNS = st.builds(Txn, COMPARES, OPS, OPS)
@@ -202,11 +277,24 @@ class MachineAgainstModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        # So that old reads go through the index of changes by key, too.
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(history, "_FEW", 3)
         self.machine = Machine()
         self.model = Model([{}], [], 0, set())
+        self.never_compacted = Machine()
 
     def apply(self, command: Command) -> object:
-        return self.machine.apply(self.machine.applied_index + 1, encode(command))
+        index = self.machine.applied_index + 1
+        result = self.machine.apply(index, encode(command))
+        if isinstance(command, Compact):
+            self.never_compacted.skip(self.never_compacted.applied_index + 1)
+        else:
+            self.never_compacted.apply(self.never_compacted.applied_index + 1, command)
+        return result
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @rule(txn=TXNS)
     def transact(self, txn: Txn) -> None:
@@ -228,8 +316,8 @@ class MachineAgainstModel(RuleBasedStateMachine):
 
     @rule(lease=st.sampled_from([5, 6]))
     def grant(self, lease: int) -> None:
-        if lease in self.model.leases:
-            with pytest.raises(LeaseExists):
+        if self.model.nospace or lease in self.model.leases:
+            with pytest.raises(SpaceExceeded if self.model.nospace else LeaseExists):
                 self.apply(LeaseGrant(lease, 10))
         else:
             self.apply(LeaseGrant(lease, 10))
@@ -248,6 +336,24 @@ class MachineAgainstModel(RuleBasedStateMachine):
             if kv.lease == lease:
                 transaction.delete(kv)
         transaction.commit()
+
+    @rule(end=st.booleans())
+    def alarm(self, end: bool) -> None:
+        alarm = AlarmMember(1, AlarmType.NOSPACE)
+        self.apply(AlarmDeactivate(alarm) if end else AlarmActivate(alarm))
+        self.model.nospace = not end
+
+    @rule(revision=REVISIONS)
+    def hashes(self, revision: int) -> None:
+        """The same for the machine that was compacted in steps and for one compacted only now."""
+        if not self.model.compacted < revision <= self.model.revision:
+            with pytest.raises(FutureRevision if revision > self.model.revision else Compacted):
+                assert hash_kv(self.machine, revision or self.model.revision + 1)
+            return
+        other = restore(snapshot(self.never_compacted))
+        if self.model.compacted:
+            other.apply(other.applied_index + 1, Compact(self.model.compacted))
+        assert hash_kv(self.machine, revision) == hash_kv(other, revision)
 
     @rule(revision=REVISIONS)
     def compact(self, revision: int) -> None:

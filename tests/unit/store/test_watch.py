@@ -44,7 +44,7 @@ async def test_a_slow_reader_catches_up_without_a_gap_or_a_repeat(store: MemoryS
 
 
 async def test_a_batch_is_bounded_but_a_revision_is_whole(store: MemoryStore) -> None:
-    per_revision = 300
+    per_revision = 120
     with store.watch(b"k", prefix_end(b"k")) as watch:
         for _ in range(10):
             await put(store, *(b"k%d" % n for n in range(per_revision)))
