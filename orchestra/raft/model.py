@@ -169,7 +169,10 @@ class HeartbeatResponse:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotChunk:
-    """InstallSnapshot, one piece (paper §7). Pieces are numbered from 0; `last` ends the snapshot."""
+    """InstallSnapshot, one piece (paper §7). Pieces are numbered from 0; `last` ends the snapshot.
+
+    stream: which sending of a snapshot it belongs to, ascending within a leader's term: two never mix.
+    """
 
     frm: int
     to: int
@@ -178,6 +181,7 @@ class SnapshotChunk:
     sequence: int
     data: bytes
     last: bool
+    stream: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,7 @@ class SnapshotResponse:
     index: int
     received: int
     done: bool = False
+    stream: int = 0
 
 
 @dataclass(frozen=True, slots=True)
