@@ -158,12 +158,12 @@ class DataDirectory:
 
         In this order: the file is safe, it is read back and found to be good, it has its name, the journal
         says so. A stop in between leaves either what was before or all of it.
-        Raises: Damaged when the snapshot does not hold what it says, and DiskFull: state and log are as before,
-        and it may be sent again; DiskFailed.
+        Raises: Damaged when the snapshot does not hold what it says, and DiskFull: state and log are as
+        before, and it may be sent again; DiskFailed.
         """
         try:
             writer.seal()
-            found, machine = _machine(writer.chunks(), self.snapshots.place(mark.index))
+            found, machine = read_machine(writer.chunks(), self.snapshots.place(mark.index))
             if found != mark:
                 raise Damaged(
                     self.snapshots.place(mark.index), 0, "it stands for another index", "Have it sent again."
@@ -233,7 +233,7 @@ def identity_of(bootstrap: Bootstrap, mark: SnapshotMark) -> Identity:
 
 def _restored(path: Path, identity: Identity, snapshots: Snapshots) -> tuple[SnapshotMark, Machine]:
     """The machine of the newest snapshot that can be used, or the one that the member began with."""
-    loaded = snapshots.load(lambda chunks: _machine(chunks, path / SNAPSHOTS))
+    loaded = snapshots.load(lambda chunks: read_machine(chunks, path / SNAPSHOTS))
     if loaded is not None:
         index, (mark, machine) = loaded
         if mark.index != index:
@@ -241,7 +241,10 @@ def _restored(path: Path, identity: Identity, snapshots: Snapshots) -> tuple[Sna
                 f"{snapshots.place(index)}: it is the snapshot at {mark.index}; rename it back"
             )
         return mark, machine
-    beginning = decode_mark(identity.beginning)
+    try:
+        beginning = decode_mark(identity.beginning)
+    except DecodeError as error:
+        raise Damaged(path / NAME, 0, f"not an identity ({error})", "Put it back from a backup.") from error
     if beginning.index:
         raise Damaged(
             snapshots.place(beginning.index), 0, "the member began with it, and no other can be used", _REMEDY
@@ -249,13 +252,13 @@ def _restored(path: Path, identity: Identity, snapshots: Snapshots) -> tuple[Sna
     return beginning, Machine()
 
 
-def _machine(chunks: Iterator[bytes], place: Path) -> tuple[SnapshotMark, Machine]:
+def read_machine(chunks: Iterator[bytes], place: Path, remedy: str = _REMEDY) -> tuple[SnapshotMark, Machine]:
     """What the chunks of a whole snapshot file hold. Raises: Damaged."""
     try:
         mark = decode_header(next(chunks, b""))
         machine = restore(chunks)
     except (ValueError, DecodeError) as error:
-        raise Damaged(place, 0, f"it does not hold a store ({error})", _REMEDY) from error
+        raise Damaged(place, 0, f"it does not hold a store ({error})", remedy) from error
     if machine.applied_index != mark.index:
-        raise Damaged(place, 0, f"it stands for {mark.index} and holds {machine.applied_index}", _REMEDY)
+        raise Damaged(place, 0, f"it stands for {mark.index} and holds {machine.applied_index}", remedy)
     return mark, machine

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from orchestra.base.log import get_logger
 from orchestra.cluster.journal_records import (
     ENTRY,
@@ -120,7 +122,7 @@ class Journal:
     def _heads(self) -> list[Head]:
         try:
             return [decode_head(head) for head in self._wal.open()]
-        except ValueError as error:
+        except DecodeError as error:
             raise self._damaged(f"the first record of a file cannot be read ({error})") from error
 
     def _check(self, snapshot: SnapshotMark, first: int) -> None:
@@ -258,7 +260,7 @@ class _Replay:
                     f"{self._wal.place(position)}: record {record.index} is of type {record.type}, which "
                     "this version does not know; start the version that wrote it"
                 )
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, DecodeError) as error:
             found = f"it cannot be read ({error})"
         if found:
             raise Damaged(self._wal.place(position), record.offset, f"record {record.index}: {found}", REMEDY)

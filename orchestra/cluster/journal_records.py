@@ -29,7 +29,7 @@ def encode_head(hard_state: HardState, mark: SnapshotMark, last_index: int) -> b
 
 
 def decode_head(payload: bytes) -> Head:
-    """And back. Raises: ValueError."""
+    """And back. Raises: DecodeError."""
     head = pb.SegmentHead.FromString(payload)
     hard_state = decode_hard_state(head.hard_state.SerializeToString())
     return Head(hard_state, mark_from_wire(head.mark), head.last_index)
@@ -41,5 +41,5 @@ def encode_header(mark: SnapshotMark) -> bytes:
 
 
 def decode_header(chunk: bytes) -> SnapshotMark:
-    """And back. Raises: ValueError."""
+    """And back. Raises: DecodeError."""
     return mark_from_wire(pb.SnapshotHeader.FromString(chunk).mark)

@@ -85,7 +85,7 @@ class SnapshotWriter:
         try:
             self._file = disk.create(self._unfinished)
         except OSError as error:
-            raise _failure(self._path, error) from error
+            raise disk_failure(self._path, error) from error
         try:
             self._write(self._encoder.begin())
         except StorageError:
@@ -106,7 +106,7 @@ class SnapshotWriter:
                 self._file.sync()
                 self._unsynced = 0
         except OSError as error:
-            raise _failure(self._path, error) from error
+            raise disk_failure(self._path, error) from error
 
     def seal(self) -> None:
         """Ends the file, safe on return, but under no name that counts yet. Raises: DiskFull, DiskFailed."""
@@ -116,7 +116,7 @@ class SnapshotWriter:
         try:
             self._file.sync()
         except OSError as error:
-            raise _failure(self._path, error) from error
+            raise disk_failure(self._path, error) from error
         self._sealed = True
 
     def chunks(self) -> Iterator[bytes]:
@@ -131,7 +131,7 @@ class SnapshotWriter:
             self._disk.rename(self._unfinished, self._path)
             self._disk.sync_directory(self._path.parent)
         except OSError as error:
-            raise _failure(self._path, error) from error
+            raise disk_failure(self._path, error) from error
         return self._written
 
     def abort(self) -> None:
@@ -212,15 +212,15 @@ class Snapshots:
             if useless:
                 self._disk.sync_directory(self._directory)
         except OSError as error:
-            raise _failure(self._directory, error) from error
+            raise disk_failure(self._directory, error) from error
         return indices[-KEEP] if len(indices) >= KEEP else 0
 
 
-def read_header(disk: Disk, path: Path) -> FileHeader:
+def read_header(disk: Disk, path: Path, remedy: str = _REMEDY) -> FileHeader:
     """The header of a snapshot file, whoever's it is. Raises: Damaged, DiskFailed."""
     header = decode_header(_read(disk, path, 0, HEADER_BYTES))
     if header is None:
-        raise Damaged(path, 0, "the head of the file is not whole", _REMEDY)
+        raise Damaged(path, 0, "the head of the file is not whole", remedy)
     return header
 
 
@@ -229,13 +229,10 @@ def read_chunks(disk: Disk, path: Path, identity: Identity | None, remedy: str =
 
     Bound: one is in memory at a time. Raises: Damaged, WrongIdentity, DiskFailed.
     """
-    header = _read(disk, path, 0, HEADER_BYTES)
-    decoded = decode_header(header)
-    if decoded is None:
-        raise Damaged(path, 0, "the head of the file is not whole", remedy)
+    header = read_header(disk, path, remedy)
     if identity is not None:
-        identity.check(path, decoded, MAGIC)
-    digest = blake2b(header, digest_size=DIGEST_BYTES)
+        identity.check(path, header, MAGIC)
+    digest = blake2b(encode_header(header), digest_size=DIGEST_BYTES)
     offset, expected = HEADER_BYTES, 1
     while True:
         head = _read(disk, path, offset, HEAD_BYTES)
@@ -266,7 +263,8 @@ def _read(disk: Disk, path: Path, offset: int, length: int) -> bytes:
         raise DiskFailed(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _failure(path: Path, error: OSError) -> DiskFull | DiskFailed:
+def disk_failure(path: Path, error: OSError) -> DiskFull | DiskFailed:
+    """What an error of the system's while writing a file means."""
     if error.errno in NO_SPACE:
         return DiskFull(f"no space left for {path} ({error.strerror})")
     return DiskFailed(f"{path}: writing failed ({error.strerror or error}): check the disk, then start again")
