@@ -70,11 +70,15 @@ def channel_arguments(keepalive: Keepalive, request_bytes_max: int = REQUEST_BYT
     ]
 
 
-def server_arguments(keepalive: Keepalive, request_bytes_max: int = REQUEST_BYTES_MAX) -> ChannelArguments:
-    """Arguments of a server."""
+def server_arguments(
+    keepalive: Keepalive,
+    request_bytes_max: int = REQUEST_BYTES_MAX,
+    response_bytes_max: int = RESPONSE_BYTES_MAX,
+) -> ChannelArguments:
+    """Arguments of a server. A bound of -1: none."""
     return [
         ("grpc.max_receive_message_length", request_bytes_max),
-        ("grpc.max_send_message_length", RESPONSE_BYTES_MAX),
+        ("grpc.max_send_message_length", response_bytes_max),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX * 2),
         ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),

@@ -17,6 +17,7 @@ from orchestra.aio.rpc.channel import check_address
 from orchestra.aio.rpc.limits import (
     CALLS_MAX,
     REQUEST_BYTES_MAX,
+    RESPONSE_BYTES_MAX,
     SESSION_KEEPALIVE,
     UNARY_SECONDS_MAX,
     Keepalive,
@@ -73,12 +74,13 @@ class RpcServer:
         keepalive: Keepalive = SESSION_KEEPALIVE,
         calls_max: int = CALLS_MAX,
         request_bytes_max: int = REQUEST_BYTES_MAX,
+        response_bytes_max: int = RESPONSE_BYTES_MAX,
         own_errors: bool = False,
     ) -> None:
         self._calls = _Calls(translate or {})
         self._server = grpc.aio.server(
             interceptors=None if own_errors else [self._calls],
-            options=server_arguments(keepalive, request_bytes_max),
+            options=server_arguments(keepalive, request_bytes_max, response_bytes_max),
             maximum_concurrent_rpcs=calls_max,
         )
         self._names: list[str] = []
