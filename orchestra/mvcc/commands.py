@@ -161,7 +161,7 @@ def _fill_txn(message: pb.Txn, txn: Txn) -> None:
             said.number = compare.value
         else:
             said.value = compare.value
-    if txn.success and all(map(_is_plain_put, txn.success)):
+    if len(txn.success) > 1 and all(map(_is_plain_put, txn.success)):
         _fill_puts(message.puts, cast(Sequence[Put], txn.success))
     else:
         for op in txn.success:

@@ -6,32 +6,57 @@ concern cost nothing.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from orchestra.mvcc.history import History
 from orchestra.mvcc.keyindex import in_range, prefix_end
-from orchestra.mvcc.machine import Machine
 from orchestra.mvcc.model import Event
 from orchestra.store.contract import Compacted, StoreUnavailable, WatchBatch
 
 BATCH_EVENTS = 1024
 BOOKMARK_REVISIONS = 1024
+SHARED_BATCHES = 64
+SHARED_EVENTS = 256
+
+
+class Past(Protocol):
+    """What watches need of a machine: its history up to `revision`, kept from `compact_revision` on."""
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def compact_revision(self) -> int: ...
+
+    @property
+    def history(self) -> History: ...
+
+    def events_since(
+        self, revision: int, key: bytes, range_end: bytes = b"", limit: int = 0
+    ) -> tuple[list[Event], int | None]:
+        """A range's changes at `revision` and later, and the revision after those, None at the end."""
+        ...
 
 
 class HistoryWatch:
     """One watch. `_next`: everything before this revision has been delivered or does not concern it.
 
     `_pending` says that there is something at `_next` or later; only then is history looked at.
+    A reader of many watches iterates over none of them: it gives `ready`, which is called when there is
+    something for `take`, and again only after it was taken.
     """
 
     __slots__ = (
+        "_asked",
         "_behind",
         "_closed",
         "_failure",
         "_hub",
         "_next",
         "_pending",
+        "_ready",
         "_told",
         "_waiter",
         "key",
@@ -39,15 +64,25 @@ class HistoryWatch:
         "range_end",
     )
 
-    def __init__(self, hub: "WatchHub", key: bytes, range_end: bytes, prev_kv: bool, start: int) -> None:
+    def __init__(
+        self,
+        hub: "WatchHub",
+        key: bytes,
+        range_end: bytes,
+        prev_kv: bool,
+        start: int,
+        ready: Callable[[], None] | None = None,
+    ) -> None:
         self.key = key
         self.range_end = range_end
         self.prev_kv = prev_kv
         self._hub = hub
+        self._ready = ready
         self._next = start
         # The revision that the reader knows to have been covered.
         self._told = start - 1
         self._pending = start <= hub.revision
+        self._asked = False
         self._behind = False
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -61,7 +96,7 @@ class HistoryWatch:
             # A long way to catch up must not keep others from running.
             await asyncio.sleep(0)
         while True:
-            batch = self._take()
+            batch = self.take()
             if batch is not None:
                 return batch
             if self._waiter is not None:
@@ -72,23 +107,33 @@ class HistoryWatch:
             finally:
                 self._waiter = None
 
-    def _take(self) -> WatchBatch | None:
+    def take(self) -> WatchBatch | None:
+        """What there is now, without waiting; None if there is nothing. `pending` says whether to come again.
+
+        Raises: Compacted, StoreUnavailable; StopAsyncIteration once closed.
+        """
         if self._closed:
             raise StopAsyncIteration
         if self._failure is not None:
             raise StoreUnavailable(self._failure)
         if not self._pending:
-            return None
+            return self._progress()
         machine = self._hub.machine
         if self._next < machine.compact_revision:
             raise Compacted(machine.compact_revision)
-        events, following = machine.events_since(self._next, self.key, self.range_end, BATCH_EVENTS)
+        batch, following = self._hub.batch(self._next, self.key, self.range_end, self.prev_kv)
         self._pending = self._behind = following is not None
-        self._next = machine.revision + 1 if following is None else following
-        self._told = self._next - 1
-        if not self.prev_kv:
-            events = [event if event.prev_kv is None else Event(event.type, event.kv) for event in events]
-        return WatchBatch(self._told, events)
+        self._asked = False
+        self._told = batch.revision
+        self._next = batch.revision + 1
+        return batch
+
+    def _progress(self) -> WatchBatch | None:
+        """What was asked of a watch that begins in the future: that nothing concerned it so far."""
+        if not self._asked:
+            return None
+        self._asked = False
+        return WatchBatch(self._hub.revision, ())
 
     def changed(self, revision: int) -> None:
         """Something that concerns this watch happened at a revision: the hub says so."""
@@ -97,7 +142,7 @@ class HistoryWatch:
                 return
             self._pending = True
             self._next = revision
-        self._wake()
+            self._wake()
 
     def catch_up(self, revision: int) -> None:
         """Nothing that concerns it happened up to a revision: worth a batch that says so."""
@@ -108,12 +153,26 @@ class HistoryWatch:
 
     def request_progress(self) -> None:
         """Asks for a batch soon, if only to say how far the watch is."""
-        self.catch_up(self._hub.revision)
+        if not self._pending and self._next > self._hub.revision + 1:
+            self._asked = True
+            self._wake()
+        else:
+            self.catch_up(self._hub.revision)
+
+    @property
+    def next_revision(self) -> int:
+        """Everything before this revision has been delivered or does not concern it."""
+        return self._next
 
     @property
     def told_revision(self) -> int:
         """The revision that the reader has been told it is at."""
         return self._told
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take` has something, an error included."""
+        return self._pending or self._asked or self._failure is not None
 
     def fail(self, reason: str) -> None:
         """The store ends: so does the watch, with StoreUnavailable."""
@@ -128,6 +187,8 @@ class HistoryWatch:
             self._wake()
 
     def _wake(self) -> None:
+        if self._ready is not None:
+            self._ready()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -143,12 +204,15 @@ class HistoryWatch:
 class WatchHub:
     """All watches on one machine. Tell it after commands were applied; it finds whom they concern."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Past) -> None:
         self.machine = machine
         # What watches have been told of; the machine may be ahead until `advance`.
         self.revision = machine.revision
         self._bookmarked = machine.revision
         self._failure: str | None = None
+        # What one watch was given at a revision, for the others that ask the same.
+        self._batches_at = 0
+        self._batches: dict[tuple[int, bytes, bytes, bool], tuple[WatchBatch, int | None]] = {}
         # Sets in insertion order, so that watches wake in the order they were opened in every run.
         self._keys: dict[bytes, dict[HistoryWatch, None]] = {}
         self._prefixes: dict[bytes, dict[HistoryWatch, None]] = {}
@@ -158,9 +222,16 @@ class WatchHub:
     def __len__(self) -> int:
         return sum(map(len, self._keys.values())) + sum(map(len, self._prefixes.values())) + len(self._ranges)
 
-    def watch(self, key: bytes, range_end: bytes, start_revision: int, prev_kv: bool) -> HistoryWatch:
+    def watch(
+        self,
+        key: bytes,
+        range_end: bytes,
+        start_revision: int,
+        prev_kv: bool,
+        ready: Callable[[], None] | None = None,
+    ) -> HistoryWatch:
         """Opens a watch from a revision on (0: from the next one)."""
-        watch = HistoryWatch(self, key, range_end, prev_kv, start_revision or self.revision + 1)
+        watch = HistoryWatch(self, key, range_end, prev_kv, start_revision or self.revision + 1, ready)
         if self._failure is not None:
             watch.fail(self._failure)
         if not range_end:
@@ -171,6 +242,28 @@ class WatchHub:
         else:
             self._ranges[watch] = None
         return watch
+
+    def batch(self, start: int, key: bytes, range_end: bytes, prev_kv: bool) -> tuple[WatchBatch, int | None]:
+        """What there is from a revision on, and the revision after it that has more (None: no more).
+
+        The same objects for all that ask the same while nothing is written: a change costs its first watch
+        the reading of it, and the others a look-up.
+        """
+        machine = self.machine
+        if self._batches_at != machine.revision or len(self._batches) >= SHARED_BATCHES:
+            self._batches.clear()
+            self._batches_at = machine.revision
+        asked = (start, key, range_end, prev_kv)
+        found = self._batches.get(asked)
+        if found is None:
+            events, following = machine.events_since(start, key, range_end, BATCH_EVENTS)
+            if not prev_kv:
+                events = [event if event.prev_kv is None else Event(event.type, event.kv) for event in events]
+            revision = machine.revision if following is None else following - 1
+            found = WatchBatch(revision, events), following
+            if len(events) <= SHARED_EVENTS:
+                self._batches[asked] = found
+        return found
 
     def remove(self, watch: HistoryWatch) -> None:
         """Forgets a watch."""
@@ -229,9 +322,10 @@ class WatchHub:
             yield from watches
         yield from self._ranges
 
-    def replace(self, machine: Machine) -> None:
+    def replace(self, machine: Past) -> None:
         """Goes on with another machine, which is ahead (a snapshot was installed)."""
         self.machine = machine
+        self._batches.clear()
         self.advance()
 
     def fail(self, reason: str) -> None:

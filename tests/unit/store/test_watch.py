@@ -10,7 +10,13 @@ from orchestra.mvcc.model import DeleteRange, Put, Txn
 from orchestra.mvcc.retention import Retention
 from orchestra.store.contract import Compacted, StoreUnavailable, Watch
 from orchestra.store.memory import MemoryStore
-from orchestra.store.watch import BATCH_EVENTS, BOOKMARK_REVISIONS, HistoryWatch, WatchHub
+from orchestra.store.watch import (
+    BATCH_EVENTS,
+    BOOKMARK_REVISIONS,
+    SHARED_BATCHES,
+    HistoryWatch,
+    WatchHub,
+)
 
 WAIT_SECONDS = 5
 
@@ -146,6 +152,51 @@ async def test_a_thousand_watches_wake_only_for_what_concerns_them(store: Memory
     for watch in watches:
         watch.close()
     await asyncio.gather(*readers, return_exceptions=True)
+
+
+@pytest.mark.parametrize("prev_kv", [False, True])
+async def test_a_thousand_watches_of_one_key_share_what_they_are_told(
+    store: MemoryStore, prev_kv: bool
+) -> None:
+    await put(store, b"k")
+    watches = [store.watch(b"k", prev_kv=prev_kv) for _ in range(1000)]
+    other = store.watch(b"k", prev_kv=not prev_kv)
+    revision = await put(store, b"k")
+    batches = [await anext(watch) for watch in watches]
+    assert all(batch is batches[0] for batch in batches)
+    assert [event.kv.mod_revision for event in batches[0].events] == [revision]
+    assert [event.prev_kv is not None for event in batches[0].events] == [prev_kv]
+    assert [event.prev_kv is not None for event in (await anext(other)).events] == [not prev_kv]
+
+
+async def test_what_is_shared_is_of_one_revision(store: MemoryStore) -> None:
+    with store.watch(b"k") as early, store.watch(b"k") as late:
+        first = await put(store, b"k")
+        assert [event.kv.mod_revision for event in (await anext(early)).events] == [first]
+        second = await put(store, b"k")
+        assert [event.kv.mod_revision for event in (await anext(late)).events] == [first, second]
+        assert [event.kv.mod_revision for event in (await anext(early)).events] == [second]
+
+
+async def test_catching_up_keeps_little_for_others(store: MemoryStore) -> None:
+    for _ in range(3 * SHARED_BATCHES):
+        await put(store, b"k")
+    for start in range(1, 3 * SHARED_BATCHES):
+        with store.watch(b"k", start_revision=start) as watch:
+            await anext(watch)
+    assert len(store._watches._batches) <= SHARED_BATCHES
+
+
+async def test_a_watch_of_the_future_says_how_far_it_is_and_waits(store: MemoryStore) -> None:
+    start = store.revision + 3
+    with store.watch(b"k", start_revision=start) as watch:
+        now = await put(store, b"k")
+        watch.request_progress()
+        batch = await anext(watch)
+        assert (batch.revision, list(batch.events)) == (now, [])
+        await put(store, b"k")
+        revision = await put(store, b"k")
+        assert [event.kv.mod_revision for event in (await anext(watch)).events] == [revision]
 
 
 async def test_one_reader_a_watch(store: MemoryStore) -> None:
