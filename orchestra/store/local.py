@@ -4,16 +4,25 @@ Reads come from the machine, writes go through a Proposer, which is all that dif
 tests, one member on its log, and a member of a Raft group.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
+from orchestra.mvcc.alarms import AlarmResult
 from orchestra.mvcc.checks import MAX_COMMAND_BYTES, check_lease_ttl, check_range, check_txn
-from orchestra.mvcc.commands import Command, Compact, LeaseGrant, LeaseRevoke, encode
+from orchestra.mvcc.commands import (
+    AlarmActivate,
+    AlarmDeactivate,
+    Command,
+    Compact,
+    LeaseGrant,
+    LeaseRevoke,
+    encode,
+)
 from orchestra.mvcc.errors import EmptyKey, RequestTooLarge
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult, Machine
 from orchestra.mvcc.model import Range, RangeResult, Txn, TxnResult
-from orchestra.store.contract import Watch
-from orchestra.store.watch import WatchHub
+from orchestra.store.watch import HistoryWatch, WatchHub
 
 
 class Proposer(Protocol):
@@ -53,6 +62,16 @@ class LocalStore:
         return self._machine.revision
 
     @property
+    def machine(self) -> Machine:
+        """The machine itself, for who looks at what the Store contract does not show; not to be changed."""
+        return self._machine
+
+    @property
+    def told_revision(self) -> int:
+        """What watches have been told of; the machine may be ahead for a moment."""
+        return self._watches.revision
+
+    @property
     def compact_revision(self) -> int:
         """The oldest revision that can be read; 0 before any compaction."""
         return self._machine.compact_revision
@@ -75,12 +94,21 @@ class LocalStore:
         return result
 
     def watch(
-        self, key: bytes, range_end: bytes = b"", *, start_revision: int = 0, prev_kv: bool = False
-    ) -> Watch:
-        """Watches a range from start_revision on (0: from the next one). Raises: EmptyKey."""
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        *,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        ready: Callable[[], None] | None = None,
+    ) -> HistoryWatch:
+        """Watches a range from start_revision on (0: from the next one). Raises: EmptyKey.
+
+        ready: called when there is something to `take`, for who does not iterate.
+        """
         if not key:
             raise EmptyKey
-        return self._watches.watch(key, range_end, start_revision, prev_kv)
+        return self._watches.watch(key, range_end, start_revision, prev_kv, ready)
 
     async def lease_grant(self, ttl_seconds: int, lease: int = 0) -> int:
         """The id of a new lease. Raises: LeaseExists, LeaseTtlTooLarge, StoreUnavailable, NoSpace."""
@@ -100,6 +128,19 @@ class LocalStore:
     async def compact(self, revision: int) -> None:
         """Raises: Compacted, FutureRevision, StoreUnavailable, NoSpace."""
         await self._propose(Compact(revision))
+
+    async def alarm(self, command: AlarmActivate | AlarmDeactivate) -> AlarmResult:
+        """Raises or ends an alarm. Raises: StoreUnavailable, NoSpace."""
+        result = await self._propose(command)
+        assert isinstance(result, AlarmResult)
+        return result
+
+    async def read_barrier(self) -> None:
+        """Returns when everything answered before the call, by any member, is applied here.
+
+        Raises: StoreUnavailable.
+        """
+        await self._proposer.read_barrier()
 
     async def _propose(self, command: Command) -> CommandResult:
         data = encode(command)

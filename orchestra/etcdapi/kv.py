@@ -1,0 +1,56 @@
+"""etcd's KV service: ranges, puts, deletions, transactions, compaction."""
+
+from orchestra.etcdapi.backend import Backend
+from orchestra.etcdapi.header import Headers
+from orchestra.etcdapi.requests import check_size, delete_of, put_of, range_of, txn_of
+from orchestra.etcdapi.responses import fill_delete, fill_put, fill_range, fill_txn
+from orchestra.mvcc.model import DeleteResult, PutResult, Txn
+from orchestra.pb import etcd_rpc_pb2 as pb
+
+
+class KvService:
+    """Each method answers one request. Raises: EtcdError and what the store raises."""
+
+    def __init__(self, backend: Backend, headers: Headers) -> None:
+        self._store = backend.store
+        self._headers = headers
+
+    async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
+        result = await self._store.range(range_of(request))
+        response = pb.RangeResponse()
+        self._headers.fill(response.header, result.revision)
+        fill_range(response, result)
+        return response
+
+    async def put(self, request: pb.PutRequest) -> pb.PutResponse:
+        check_size(request)
+        result = await self._store.txn(Txn((), (put_of(request),)))
+        response = pb.PutResponse()
+        self._headers.fill(response.header, result.revision)
+        if request.prev_kv:
+            put = result.responses[0]
+            assert isinstance(put, PutResult)
+            fill_put(response, put)
+        return response
+
+    async def delete_range(self, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
+        result = await self._store.txn(Txn((), (delete_of(request),)))
+        response = pb.DeleteRangeResponse()
+        deleted = result.responses[0]
+        assert isinstance(deleted, DeleteResult)
+        self._headers.fill(response.header, deleted.revision)
+        fill_delete(response, deleted)
+        return response
+
+    async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
+        check_size(request)
+        result = await self._store.txn(txn_of(request))
+        response = pb.TxnResponse()
+        self._headers.fill(response.header, result.revision)
+        fill_txn(response, result)
+        return response
+
+    async def compact(self, request: pb.CompactionRequest) -> pb.CompactionResponse:
+        """physical says nothing here: what a compaction forgets is gone when it is answered."""
+        await self._store.compact(request.revision)
+        return pb.CompactionResponse(header=self._headers.now())

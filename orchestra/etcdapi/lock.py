@@ -1,0 +1,47 @@
+"""etcd's Lock service."""
+
+from orchestra.etcdapi.backend import Backend
+from orchestra.etcdapi.header import Headers
+from orchestra.etcdapi.locking import (
+    created_at,
+    first_created,
+    range_in,
+    release,
+    session_lease,
+    take_back,
+    wait_turn,
+)
+from orchestra.mvcc.model import Put, Range, Txn
+from orchestra.pb import etcd_lock_pb2 as pb
+
+
+class LockService:
+    """Each method answers one request. Raises: what the store raises."""
+
+    def __init__(self, backend: Backend, headers: Headers) -> None:
+        self._store = backend.store
+        self._headers = headers
+
+    async def lock(self, request: pb.LockRequest) -> pb.LockResponse:
+        """Waits for the lock, as long as the caller does. Locking twice with one lease is locking once."""
+        lease = await session_lease(self._store, request.lease)
+        prefix = request.name + b"/"
+        key = prefix + format(lease, "x").encode()
+        owner = first_created(prefix)
+        result = await self._store.txn(
+            Txn((created_at(key, 0),), (Put(key, b"", lease), owner), (Range(key), owner))
+        )
+        mine = result.revision if result.succeeded else range_in(result, 0).kvs[0].create_revision
+        owners = range_in(result, 1).kvs
+        revision = result.revision
+        if owners and owners[0].create_revision != mine:
+            try:
+                revision = await wait_turn(self._store, prefix, mine)
+            except BaseException:
+                await take_back(self._store, release(key))
+                raise
+        return pb.LockResponse(header=self._headers.at(revision), key=key)
+
+    async def unlock(self, request: pb.UnlockRequest) -> pb.UnlockResponse:
+        result = await self._store.txn(Txn((), (release(request.key),)))
+        return pb.UnlockResponse(header=self._headers.at(result.revision))
