@@ -7,7 +7,6 @@ the state of every pod, so nothing that happened in between is lost.
 
 import asyncio
 import contextlib
-import itertools
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,8 +15,9 @@ from typing import Protocol, TypeAlias
 import grpc
 import grpc.aio
 
-from orchestra.aio.backoff import Backoff
+from agents.masters import Masters
 from orchestra.aio.rpc.channel import open_channel
+from orchestra.aio.rpc.keys import LOST_MASTER
 from orchestra.base.log import get_logger
 from orchestra.pb import agent_v1_pb2 as wire
 from orchestra.pb import agent_v1_pb2_grpc as rpc
@@ -29,8 +29,6 @@ log = get_logger("agent.session")
 _GATHER_S = 0.002
 _WELCOME_TIMEOUT_S = 5.0
 _HEARTBEAT_DEFAULT_S = 10.0
-_BACKOFF_INITIAL_MS = 50
-_BACKOFF_LIMIT_MS = 2000
 _EVENTS_MAX = 512
 _GOODBYE_TIMEOUT_S = 1.0
 _POD_REPORTS_PER_MESSAGE = 500
@@ -86,10 +84,11 @@ class Session:
         dial: Dial | None = None,
     ) -> None:
         self._dial = dial or _dial
-        self._masters = itertools.cycle(masters)
         self._house = house
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._token = (("authorization", f"Bearer {token}"),) if token else ()
         self._rng = rng or random.Random()
+        self._masters = Masters(masters, self._rng)
+        self._synced_here = False
         # Bound: one report a pod.
         self._reports: dict[str, wire.PodReport] = {}
         self._events: deque[core.Event] = deque(maxlen=_EVENTS_MAX)
@@ -130,27 +129,33 @@ class Session:
 
     async def run(self) -> None:
         """Dials for ever."""
-        backoff = Backoff(_BACKOFF_INITIAL_MS, _BACKOFF_LIMIT_MS, rng=self._rng)
         lost_said = False
-        for master in self._masters:
-            wait_ms = 0
+        while True:
+            master = self._masters.take()
+            self._synced_here = False
             try:
-                wait_ms = await self._talk(master, backoff)
+                wait_ms = await self._talk(master)
                 lost_said = False
             except _BROKEN as error:
                 if not lost_said:
                     log.warning("no master", master=master, why=_said(error))
                     lost_said = True
+                if self._connected:
+                    wait_ms = self._masters.ended(master, synced=self._synced_here)
+                else:
+                    wait_ms = self._masters.failed(master)
             finally:
                 self._connected = False
             if self._said_goodbye.is_set():
                 return
-            await asyncio.sleep(max(wait_ms, backoff.next_ms()) / 1000)
+            await asyncio.sleep(wait_ms / 1000)
 
-    async def _talk(self, master: str, backoff: Backoff) -> int:
+    async def _talk(self, master: str) -> int:
         """One stream from its first message to its end. Milliseconds to stay away, when refused."""
-        async with self._dial(master) as stub:
-            call = stub.Session(metadata=self._metadata or None)
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(self._masters.connect_seconds()):
+                stub = await stack.enter_async_context(self._dial(master))
+            call = stub.Session(metadata=self._metadata())
             try:
                 # What is in Register needs no sending of its own.
                 self._reports.clear()
@@ -158,16 +163,28 @@ class Session:
                 async with asyncio.timeout(_WELCOME_TIMEOUT_S):
                     first = await self._read(call)
                 if first.HasField("refused"):
-                    log.warning("refused by the master", master=master, why=first.refused.reason)
-                    return int(first.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
+                    return self._refused(master, first.refused)
                 log.info("registered", master=first.welcome.master or master)
                 self._connected = True
+                self._masters.welcomed(first.welcome.masters)
                 self._applied = self._applied_sent = 0
                 self._settling.clear()
                 interval_s = first.welcome.heartbeat_interval_ms / 1000 or _HEARTBEAT_DEFAULT_S
-                return await self._converse(call, stub, interval_s, backoff)
+                return await self._converse(call, stub, master, interval_s)
             finally:
                 call.cancel()
+
+    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
+        lost = ((LOST_MASTER, self._masters.lost),) if self._masters.lost else ()
+        return (*self._token, *lost) or None
+
+    def _refused(self, master: str, refused: wire.Refused) -> int:
+        """Milliseconds to stay away."""
+        if refused.leader_address:
+            log.info("sent on to the leading master", master=master, leader=refused.leader_address)
+            return self._masters.redirected(refused.leader_address)
+        log.warning("refused by the master", master=master, why=refused.reason)
+        return self._masters.refused(int(refused.retry_after_ms))
 
     @staticmethod
     async def _read(call: _Call) -> wire.MasterMessage:
@@ -176,10 +193,10 @@ class Session:
             raise EOFError("the master closed the session")
         return message
 
-    async def _converse(self, call: _Call, stub: rpc.AgentsStub, interval_s: float, backoff: Backoff) -> int:
+    async def _converse(self, call: _Call, stub: rpc.AgentsStub, master: str, interval_s: float) -> int:
         loop = asyncio.get_running_loop()
         speaking = loop.create_task(self._speak(call, interval_s), name="session-up")
-        listening = loop.create_task(self._listen(call, stub, backoff), name="session-down")
+        listening = loop.create_task(self._listen(call, stub, master), name="session-down")
         try:
             done, _ = await asyncio.wait((speaking, listening), return_when=asyncio.FIRST_COMPLETED)
             if speaking in done and speaking.exception() is None:
@@ -196,7 +213,7 @@ class Session:
                 task.cancel()
             await asyncio.gather(speaking, listening, return_exceptions=True)
 
-    async def _listen(self, call: _Call, stub: rpc.AgentsStub, backoff: Backoff) -> int:
+    async def _listen(self, call: _Call, stub: rpc.AgentsStub, master: str) -> int:
         while True:
             message = await self._read(call)
             match message.WhichOneof("message"):
@@ -208,15 +225,15 @@ class Session:
                     if message.orders.synced:
                         self.synced.set()
                         # Not at the welcome: a session that ends between the two, each time, is no success.
-                        backoff.reset()
+                        self._synced_here = True
+                        self._masters.synced()
                     self._settled()
                 case "drained":
                     self._house.drained(message.drained.uid)
                 case "open_log":
                     self._house.open_log(message.open_log, stub)
                 case "refused":
-                    log.warning("sent away by the master", why=message.refused.reason)
-                    return int(message.refused.retry_after_ms or _BACKOFF_LIMIT_MS)
+                    return self._refused(master, message.refused)
                 case other:
                     log.debug("unknown message from the master", which=other)
 
@@ -263,6 +280,12 @@ class Session:
 @contextlib.asynccontextmanager
 async def _dial(master: str) -> AsyncIterator["rpc.AgentsAsyncStub"]:
     async with open_channel(master, session=True) as channel:
+        state = channel.get_state(try_to_connect=True)
+        while state is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise ConnectionRefusedError(f"nobody listens at {master}, or it cannot be reached")
+            await channel.wait_for_state_change(state)
+            state = channel.get_state(try_to_connect=True)
         yield rpc.AgentsStub(channel)
 
 

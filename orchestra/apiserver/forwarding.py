@@ -6,17 +6,14 @@ from typing import Any, Final
 import grpc.aio
 
 from orchestra.aio.rpc.channel import open_channel
+from orchestra.aio.rpc.keys import FORWARDED_BY
 from orchestra.aio.rpc.limits import UNARY_SECONDS_DEFAULT
 from orchestra.aio.rpc.server import Context
 from orchestra.aio.rpc.status import from_rpc_error, says_details
 from orchestra.base.errors import Unavailable
 from orchestra.store.leadership import Leader
 
-# In the metadata of a call that a master has passed on: such a call is not passed on again.
-FORWARDED_KEY: Final = "orchestra-forwarded-by"
 RETRY_MS: Final = 100
-# What a caller that was answered by the old leader may still be sent.
-RETIRE_SECONDS: Final = 5.0
 
 
 class Forwarding:
@@ -83,12 +80,12 @@ class Forwarding:
             await channel.close()
 
     def _mark(self) -> tuple[tuple[str, str], ...]:
-        return ((FORWARDED_KEY, self._name),)
+        return ((FORWARDED_BY, self._name),)
 
     async def _way(self, context: Context) -> grpc.aio.Channel:
         """The channel to whoever leads; give it back with _left()."""
         passed_on_by = {str(key): value for key, value in context.invocation_metadata() or ()}.get(
-            FORWARDED_KEY
+            FORWARDED_BY
         )
         leader = self._leader()
         if passed_on_by is not None:

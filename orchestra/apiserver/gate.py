@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, cast
 
+from orchestra.aio.rpc.keys import LOST_MASTER
 from orchestra.aio.rpc.server import Context, end_call
 from orchestra.apiserver.agents import SESSIONS_MAX, AgentHub
 from orchestra.base.errors import Unavailable
@@ -18,8 +19,6 @@ log = get_logger("agents")
 # An agent that comes while nobody leads waits here for the election's end, rather than dial again and again.
 HOLD_SECONDS: Final = 1.0
 RETRY_MS: Final = 100
-# In the metadata of a Session: the address of a master that the agent has just lost, and cannot reach.
-LOST_KEY: Final = "orchestra-lost"
 
 Changed = Callable[[], Awaitable[None]]
 
@@ -72,7 +71,7 @@ class AgentsGate(agent_grpc.AgentsServicer):
     async def Session(
         self, requests: AsyncIterator[agent.AgentMessage], context: Context
     ) -> AsyncGenerator[Any, None]:
-        lost = {str(key): value for key, value in context.invocation_metadata() or ()}.get(LOST_KEY, "")
+        lost = {str(key): value for key, value in context.invocation_metadata() or ()}.get(LOST_MASTER, "")
         hub = self._hub or await self._wait(str(lost))
         if isinstance(hub, AgentHub):
             with _Listed(self._calls):
