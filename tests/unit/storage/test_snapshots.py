@@ -127,3 +127,52 @@ def test_a_missing_chunk_is_damage(tmp_path: Path) -> None:
     file.write_bytes(content[:start] + content[start + piece :])
     with pytest.raises(Damaged, match="a chunk is missing"):
         whole(snapshots.chunks(1))
+
+
+def test_chunks_of_two_files_are_not_mixed(tmp_path: Path) -> None:
+    """Each chunk is good by itself; the digest of the whole file tells."""
+    snapshots = opened(tmp_path)
+    take(snapshots, 1, b"aaaa", b"bbbb")
+    file = snapshots.place(1)
+    mine = file.read_bytes()
+    take(snapshots, 1, b"aaaa", b"cccc")
+    other = file.read_bytes()
+    at = mine.index(b"bbbb") - 29
+    assert mine[:at] == other[:at]
+    end = at + 29 + 5
+    file.write_bytes(mine[:at] + other[at:end] + mine[end:])
+    with pytest.raises(Damaged, match="checksum of the whole file"):
+        whole(snapshots.chunks(1))
+
+
+def test_what_follows_the_end_is_damage(tmp_path: Path) -> None:
+    snapshots = opened(tmp_path)
+    take(snapshots, 1, b"aaaa")
+    snapshots.place(1).write_bytes(snapshots.place(1).read_bytes() + b"\0")
+    with pytest.raises(Damaged, match="something follows the end"):
+        whole(snapshots.chunks(1))
+
+
+def test_one_that_is_being_read_stays(tmp_path: Path) -> None:
+    snapshots = opened(tmp_path)
+    for index in (1, 2, 3):
+        take(snapshots, index, b"%d" % index, b"end")
+    reading = snapshots.chunks(1)
+    assert next(reading) == b"1"
+    assert snapshots.prune() == 2
+    assert whole(reading) == [b"end"]
+    assert snapshots.prune() == 2
+    assert snapshots.indices() == [2, 3]
+    with pytest.raises(DiskFailed, match="cannot be read"):
+        whole(snapshots.chunks(1))
+
+
+def test_a_sealed_one_can_be_read_before_it_counts(tmp_path: Path) -> None:
+    snapshots = opened(tmp_path)
+    writer = snapshots.begin(4)
+    writer.write(b"a")
+    writer.seal()
+    assert whole(writer.chunks()) == [b"a"]
+    assert snapshots.indices() == []
+    writer.commit()
+    assert snapshots.indices() == [4]
