@@ -1,7 +1,7 @@
 """The Cluster service: what the master is and how it fares."""
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from orchestra.aio.rpc.server import Context
 from orchestra.aio.supervisor import ActorStatus
 from orchestra.apiserver.forwarding import Forwarding
 from orchestra.apiserver.gate import AgentsGate
+from orchestra.apiserver.members import Masters
+from orchestra.base.errors import NotSupported
 from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import Range
 from orchestra.pb import api_v1_pb2 as api
@@ -36,7 +38,10 @@ class MasterInfo:
 
 
 class ClusterService(api_grpc.ClusterServicer):
-    """Version and Status, over gRPC. The status is the leading master's."""
+    """Version, Status and the members, over gRPC. The status is the leading master's.
+
+    members: None where the store is not the masters' own.
+    """
 
     def __init__(
         self,
@@ -45,12 +50,14 @@ class ClusterService(api_grpc.ClusterServicer):
         forwarding: Forwarding,
         info: MasterInfo,
         leader: Callable[[], Leader | None],
+        members: Masters | None = None,
     ) -> None:
         self._objects = objects
         self._gate = gate
         self._forwarding = forwarding
         self._info = info
         self._leader = leader
+        self._masters = members
 
     async def Version(self, request: api.VersionRequest, context: Context) -> Any:
         return api.VersionResponse(
@@ -87,3 +94,35 @@ class ClusterService(api_grpc.ClusterServicer):
             leader=info.name,
             leader_address=leader.address if leader is not None and leader.name == info.name else "",
         )
+
+    @property
+    def _members(self) -> Masters:
+        if self._masters is None:
+            raise NotSupported(
+                "this master keeps its state in an etcd cluster: list and change that cluster's members, "
+                "and save its snapshots, with etcdctl"
+            )
+        return self._masters
+
+    async def Members(self, request: api.MembersRequest, context: Context) -> Any:
+        return self._members.listed()
+
+    async def AddMember(self, request: api.AddMemberRequest, context: Context) -> Any:
+        return await self._members.add(request)
+
+    async def RemoveMember(self, request: api.MemberRequest, context: Context) -> Any:
+        return await self._members.remove(request)
+
+    async def PromoteMember(self, request: api.MemberRequest, context: Context) -> Any:
+        return await self._members.promote(request)
+
+    async def MoveLeader(self, request: api.MemberRequest, context: Context) -> Any:
+        return await self._members.move_leader(request)
+
+    async def Snapshot(
+        self, request: api.SnapshotRequest, context: Context
+    ) -> AsyncGenerator[api.SnapshotPart, None]:
+        # What has been written when it was asked for is in it.
+        await self._objects.store.range(Range(REGISTRY, count_only=True))
+        for data in self._members.snapshot():
+            yield api.SnapshotPart(data=data)

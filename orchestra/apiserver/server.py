@@ -9,6 +9,7 @@ from orchestra.apiserver.cluster_info import ClusterService, MasterInfo
 from orchestra.apiserver.forwarding import Forwarding
 from orchestra.apiserver.gate import AgentsGate, Changed
 from orchestra.apiserver.logs import LogsService
+from orchestra.apiserver.members import Masters
 from orchestra.apiserver.objects import ObjectsService
 from orchestra.pb import agent_v1_pb2 as agent
 from orchestra.pb import agent_v1_pb2_grpc as agent_grpc
@@ -30,6 +31,7 @@ class ApiServer:
     It lives as long as the process, whether this master leads or not. objects: carries no mandate's guards.
     leader: who leads, this master included; with serve_agents() called it is this one, whatever that says.
     leader_changed: waits until that is another than at the call (Leadership.changed).
+    members: the masters, where the store is their own.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ApiServer:
         *,
         leader: Callable[[], Leader | None] = _nobody,
         leader_changed: Changed | None = None,
+        members: Masters | None = None,
         keepalive: Keepalive = SESSION_KEEPALIVE,
     ) -> None:
         self.objects = ObjectsService(objects)
@@ -54,7 +57,7 @@ class ApiServer:
         )
         self._server.add(
             api_grpc.add_ClusterServicer_to_server,
-            ClusterService(objects, self._gate, self._forwarding, info, leader),
+            ClusterService(objects, self._gate, self._forwarding, info, leader, members),
             services["Cluster"].full_name,
         )
         self._server.add(agent_grpc.add_AgentsServicer_to_server, self._gate, agents["Agents"].full_name)

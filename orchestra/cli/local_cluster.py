@@ -1,4 +1,4 @@
-"""A whole cluster on this machine: one master process and several agent processes, started, watched, stopped.
+"""A whole cluster on this machine: masters and agents, a process each, started, watched, stopped.
 
 Knows processes and addresses only; what runs inside is `orchestra master` and `orchestra agent`, the same
 programs that run on separate machines. Used by `orchestra up`, the demo, the benchmarks and the tests.
@@ -9,25 +9,33 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from orchestra.aio.backoff import Backoff
 from orchestra.aio.supervisor import HEALTHY_SECONDS
-from orchestra.base.errors import OrchestraError
+from orchestra.base.errors import ApiError, OrchestraError
 from orchestra.base.log import get_logger
+from orchestra.cli.local_addresses import (
+    DEFAULT_PORT,
+    ETCD_PORT,
+    MASTERS_MAX,
+    PEER_PORT,
+    Block,
+    api_addresses,
+    free_port,
+    reserve_for_masters,
+)
+from orchestra.cli.local_process import LocalProcess, descendants
+
+__all__ = ["DEFAULT_PORT", "MASTERS_MAX", "LocalCluster", "LocalProcess", "descendants", "free_port"]
 
 log = get_logger("up")
 
-DEFAULT_PORT = 7070
-BLOCKS = 200
 # Ports of the host for pods, disjoint for each agent, below the node ports and the kernel's ephemeral range.
 FIRST_POD_PORT = 10_000
 LAST_POD_PORT = 29_999
@@ -36,148 +44,27 @@ POD_PORTS_EACH_MAX = 1_000
 MASTER_TRIES = 3
 MASTER_TRY_SECONDS = 10.0
 STOP_SECONDS = 15.0
-LAST_WORDS_BYTES = 64 << 10
+LEADER_SECONDS = 10.0
 # The dead are restarted: a master at once, an agent as late as a machine that boots.
 MASTER_RESTART_MS = (50, 5_000)
 AGENT_RESTART_MS = (5_000, 30_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Loopback addresses 127.77.<number>.0/24 that this cluster has for itself while `lock` is open."""
-
-    number: int
-    lock: socket.socket
-
-    def address(self, agent: int) -> str:
-        """The address of agent 1, 2, …"""
-        return f"127.77.{self.number}.{10 + agent}"
-
-
-def reserve_block() -> Block:
-    """A block of addresses no other cluster on this machine uses.
-
-    Raises: OrchestraError when all are taken.
-    """
-    for number in range(BLOCKS):
-        lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # An abstract name: the kernel forgets it with the process, however that ends.
-            lock.bind(f"\0orchestra-block-{number}")
-        except OSError:
-            lock.close()
-            continue
-        return Block(number, lock)
-    raise OrchestraError(f"{BLOCKS} clusters run on this machine already: stop one with Ctrl-C")
-
-
-def free_port(preferred: int = 0) -> int:
-    """`preferred` if nothing listens there, else one the kernel picks."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise OrchestraError("no port is free on 127.0.0.1")
-
-
-def descendants(root: int) -> list[int]:
-    """Processes started by `root`, directly or not, from /proc; those whose parent died are not found."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue  # It ended while we looked.
-        children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: list[int] = []
-    waiting = [root]
-    while waiting:
-        waiting += (kids := children.get(waiting.pop(), []))
-        found += kids
-    return found
-
-
-@dataclass(slots=True)
-class Member:
-    """One process of the cluster, through its deaths and restarts."""
-
-    name: str
-    arguments: Sequence[str]
-    log_path: Path
-    restart_ms: tuple[int, int] | None
-    process: asyncio.subprocess.Process | None = None
-    lifeline: int = -1
-    stopping: bool = False
-    restarts: int = 0
-    keeper: asyncio.Task[None] | None = None
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def pid(self) -> int:
-        """The process now, 0 if there is none."""
-        return self.process.pid if self.process is not None and self.process.returncode is None else 0
-
-    async def spawn(self) -> None:
-        """Starts the process. It ends by itself when the write end of its standard input is closed: so
-        nothing outlives whoever started the cluster, however that ends."""
-        read_end, write_end = os.pipe()
-        try:
-            with self.log_path.open("ab") as output:
-                self.process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "orchestra.cli.main",
-                    *self.arguments,
-                    stdin=read_end,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-        except BaseException:
-            os.close(write_end)
-            raise
-        finally:
-            os.close(read_end)
-        self.lifeline = write_end
-        self.started.set()
-
-    def let_go(self) -> None:
-        """Closes the lifeline; the process stops by itself."""
-        if self.lifeline >= 0:
-            os.close(self.lifeline)
-            self.lifeline = -1
-
-    def last_words(self, lines: int = 5) -> str:
-        """The end of the process's log: the sentence it ended with, if it found one."""
-        try:
-            with self.log_path.open("rb") as log_file:
-                # Of a log that may have grown for days.
-                log_file.seek(max(0, log_file.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
-                text = log_file.read().decode(errors="replace")
-        except OSError:
-            return ""
-        last = text.splitlines()[-lines:]
-        return last[-1] if last and last[-1].startswith("error: ") else "\n".join(last)
 
 
 class LocalCluster:
     """Starts, watches and stops the processes. An async context manager: leaving it stops everything.
 
     data_dir None: a temporary folder, removed at the end.
-    keep: restart what dies by itself.
+    port: where the API of the first master listens on 127.0.0.1; the others follow. 0, or taken and not
+    exact_port: ports, for several masters addresses, that are free.
+    store: an etcd cluster to keep the state in (etcd://…), instead of in the masters.
+    etcd: masters serve etcd's API too. keep: restart what dies by itself.
     """
 
     def __init__(
         self,
         agents: int = 3,
         *,
+        masters: int = 1,
         data_dir: Path | None = None,
         port: int = DEFAULT_PORT,
         exact_port: bool = False,
@@ -185,11 +72,14 @@ class LocalCluster:
         runtime: str = "auto",
         master_flags: Sequence[str] = (),
         agent_flags: Sequence[str] = (),
+        store: str = "",
+        etcd: bool = False,
         keep: bool = True,
         verbosity: int = 0,
         report: Callable[[str], None] | None = None,
     ) -> None:
         self._agent_count = agents
+        self._master_count = masters
         self._given_dir = data_dir
         self._wanted_port = port
         self._exact_port = exact_port
@@ -197,17 +87,22 @@ class LocalCluster:
         self._runtime = runtime
         self._master_flags = master_flags
         self._agent_flags = agent_flags
+        self._store = store
+        self._etcd = etcd
         self._keep = keep
         self._verbosity = verbosity
         self._report = report or log.info
         self._block: Block | None = None
         self.data_dir = Path()
+        # The API of every master, as --server takes them, and by name.
         self.server = ""
+        self.servers: dict[str, str] = {}
         self._lock = -1
-        # Why the master cannot be started, once it has failed too often.
+        # Set once so many masters have failed to start, again and again, that the rest is no cluster.
         self.refused = asyncio.Event()
-        self.master: Member | None = None
-        self.agents: dict[str, Member] = {}
+        self._given_up: set[str] = set()
+        self.masters: dict[str, LocalProcess] = {}
+        self.agents: dict[str, LocalProcess] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -229,22 +124,86 @@ class LocalCluster:
         else:
             self.data_dir = self._given_dir.absolute()
             self._take_data_dir()
-        self._block = reserve_block()
-        port = free_port(self._wanted_port)
-        if self._exact_port and self._wanted_port not in (0, port):
-            raise OrchestraError(f"port {self._wanted_port} on 127.0.0.1 is taken: give another, or none")
-        self.server = f"127.0.0.1:{port}"
-        verbose = ["-v", str(self._verbosity)] if self._verbosity else []
-        self.master = Member(
-            "m1",
-            ["master", "--name", "m1", "--listen", self.server, "--data-dir", str(self.data_dir / "m1"),
-             "--with-parent", *verbose, *self._master_flags],
-            self.data_dir / "m1.log",
-            MASTER_RESTART_MS,
-        )  # fmt: skip
-        await self._run(self.master)
+        count = self._master_count
+        self._block = reserve_for_masters(self.data_dir, count)
+        self.servers = api_addresses(self._block, count, self._wanted_port, exact=self._exact_port)
+        self.server = ",".join(self.servers.values())
+        for name in self.servers:
+            await self._run(self._master(name))
         for number in range(1, self._agent_count + 1):
             await self._run(self._agent(number))
+
+    @property
+    def master(self) -> LocalProcess | None:
+        """The first master."""
+        return next(iter(self.masters.values()), None)
+
+    def _master(self, name: str, *, join: bool = False) -> LocalProcess:
+        """A master's process, not started."""
+        assert self._block is not None
+        own = self._block.master_address(int(name.removeprefix("m")))
+        words = ["master", "--name", name, "--listen", self.servers[name], "--with-parent"]
+        if self._store:
+            words += ["--store", self._store]
+        else:
+            words += ["--data-dir", str(self.data_dir / name)]
+        if join:
+            others = [server for other, server in self.servers.items() if other != name]
+            words += ["--peer-listen", f"{own}:{PEER_PORT}", "--join", ",".join(others)]
+        elif self._master_count > 1 and not self._store:
+            peers = [
+                f"m{number}={self._block.master_address(number)}:{PEER_PORT}"
+                for number in range(1, self._master_count + 1)
+            ]
+            words += ["--initial-cluster", ",".join(peers)]
+        if self._etcd:
+            words += ["--etcd-listen", f"{own}:{ETCD_PORT}"]
+        if self._verbosity:
+            words += ["-v", str(self._verbosity)]
+        words += self._master_flags
+        made = LocalProcess(name, words, self.data_dir / f"{name}.log", MASTER_RESTART_MS)
+        self.masters[name] = made
+        return made
+
+    async def join_master(self, name: str) -> LocalProcess:
+        """Starts a master, `m4` say, that joins the others by itself; one that was there before, anew."""
+        assert self._block is not None
+        before = self.masters.get(name)
+        if before is not None:
+            await self._end(before)
+        number = int(name.removeprefix("m"))
+        self.servers.setdefault(name, f"{self._block.master_address(number)}:{DEFAULT_PORT}")
+        joining = self._master(name, join=True)
+        await self._run(joining)
+        return joining
+
+    def etcd_address(self, name: str) -> str:
+        """Where a master serves etcd's API, with `etcd`."""
+        assert self._block is not None
+        return f"{self._block.master_address(int(name.removeprefix('m')))}:{ETCD_PORT}"
+
+    async def leader(self, *, but: str = "") -> LocalProcess:
+        """The leading master, awaited while there is none, or it is `but`.
+
+        Raises: OrchestraError after ten seconds.
+        """
+        from orchestra.client import Client
+
+        backoff = Backoff(5, 50)
+        async with Client(self.server) as client:
+            try:
+                async with asyncio.timeout(LEADER_SECONDS):
+                    while True:
+                        try:
+                            name = (await client.status(timeout=1.0)).leader
+                        except ApiError as error:
+                            log.debug("nobody leads yet", why=error)
+                        else:
+                            if name in self.masters and name != but:
+                                return self.masters[name]
+                        await asyncio.sleep(backoff.next_ms() / 1000)
+            except TimeoutError:
+                raise OrchestraError(f"no master leads after {LEADER_SECONDS:g} s") from None
 
     def _take_data_dir(self) -> None:
         """One cluster at a time in a directory: a second one would end the first one's pods as its own."""
@@ -259,12 +218,12 @@ class LocalCluster:
                 f"{self.data_dir}: cannot be used as data directory ({error.strerror})"
             ) from error
 
-    def _agent(self, number: int) -> Member:
+    def _agent(self, number: int) -> LocalProcess:
         assert self._block is not None
         name = f"n{number}"
         each = min(POD_PORTS_EACH_MAX, (LAST_POD_PORT - FIRST_POD_PORT + 1) // self._agent_count)
         first = FIRST_POD_PORT + (number - 1) * each
-        member = Member(
+        member = LocalProcess(
             name,
             ["agent", "--name", name, "--master", self.server, "--data-dir", str(self.data_dir / name),
              "--address", self._block.address(number), "--runtime", self._runtime,
@@ -282,11 +241,11 @@ class LocalCluster:
         assert self._block is not None
         return self._block.address(int(agent.removeprefix("n")))
 
-    async def _run(self, member: Member) -> None:
+    async def _run(self, member: LocalProcess) -> None:
         await member.spawn()
         member.keeper = asyncio.create_task(self._watch(member), name=f"up/{member.name}")
 
-    async def _watch(self, member: Member) -> None:
+    async def _watch(self, member: LocalProcess) -> None:
         low, high = member.restart_ms or (1, 1)
         backoff = Backoff(low, high)
         failures = 0
@@ -304,8 +263,8 @@ class LocalCluster:
             failures = failures + 1 if code > 0 and lived < MASTER_TRY_SECONDS else 0
             if lived > HEALTHY_SECONDS:
                 backoff.reset()
-            if member is self.master and failures >= MASTER_TRIES:
-                self.refused.set()
+            if member.name in self.masters and failures >= MASTER_TRIES:
+                self._give_up(member.name)
                 return
             if not self._keep or member.restart_ms is None:
                 return
@@ -315,7 +274,16 @@ class LocalCluster:
             member.restarts += 1
             self._report(f"{member.name} restarted")
 
-    async def _again(self, member: Member, backoff: Backoff) -> bool:
+    def _give_up(self, name: str) -> None:
+        """A master that cannot run: the others may do without."""
+        self._given_up.add(name)
+        left = len(self.masters) - len(self._given_up)
+        if left <= (0 if self._store else len(self.masters) // 2):
+            self.refused.set()
+        else:
+            self._report(f"{name} does not start: the other masters go on without it")
+
+    async def _again(self, member: LocalProcess, backoff: Backoff) -> bool:
         """Starts a dead process once more, trying for ever; False when it is to be stopped meanwhile."""
         while True:
             await asyncio.sleep(backoff.next_ms() / 1000)
@@ -328,12 +296,12 @@ class LocalCluster:
                 # Out of processes, memory, descriptors: it may pass.
                 self._report(f"{member.name} cannot be restarted yet: {error}")
 
-    def kill(self, member: Member) -> None:
+    def kill(self, member: LocalProcess) -> None:
         """kill -9 of the process itself."""
         if member.pid:
             os.kill(member.pid, signal.SIGKILL)
 
-    def kill_machine(self, member: Member) -> None:
+    def kill_machine(self, member: LocalProcess) -> None:
         """kill -9 of the process and of everything it started: what a machine's death takes with it."""
         for pid in (member.pid, *descendants(member.pid)) if member.pid else ():
             try:
@@ -343,12 +311,10 @@ class LocalCluster:
 
     def pids(self) -> list[int]:
         """Every process of the cluster now, pods' included."""
-        members = [
-            member for member in (self.master, *self.agents.values()) if member is not None and member.pid
-        ]
+        members = [member for member in (*self.masters.values(), *self.agents.values()) if member.pid]
         return [pid for member in members for pid in (member.pid, *descendants(member.pid))]
 
-    async def restart(self, member: Member) -> None:
+    async def restart(self, member: LocalProcess) -> None:
         """Starts a process that is dead and is not restarted by itself."""
         if member.keeper is not None:
             await member.keeper
@@ -356,13 +322,12 @@ class LocalCluster:
         await self._run(member)
 
     async def stop(self) -> None:
-        """Stops agents, which stop their pods, then the master; nothing is left.
+        """Stops agents, which stop their pods, then the masters; nothing is left.
 
         Bound: what does not end in 15 s is killed.
         """
         await asyncio.gather(*(self._end(agent) for agent in self.agents.values()))
-        if self.master is not None:
-            await self._end(self.master)
+        await asyncio.gather(*(self._end(master) for master in self.masters.values()))
         await self._clear_leftovers()
         if self._block is not None:
             self._block.lock.close()
@@ -382,7 +347,7 @@ class LocalCluster:
             if stopped:
                 log.info("stopped what a killed agent had left", agent=agent.name, processes=stopped)
 
-    async def _end(self, member: Member) -> None:
+    async def _end(self, member: LocalProcess) -> None:
         member.stopping = True
         process = member.process
         if process is not None and process.returncode is None:

@@ -49,6 +49,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Set a new size for a deployment, replica set or replication controller",
     ),
     "cluster-info": ("verbs.cluster_info", _MANAGE, "Display where the master answers and how it fares"),
+    "member": ("verbs.member", _MANAGE, "List and change the masters of the cluster"),
+    "snapshot": ("verbs.snapshot", _MANAGE, "Save the whole store to a file, and restore it"),
     "cordon": ("verbs.cordon", _MANAGE, "Mark a node as unschedulable"),
     "uncordon": ("verbs.cordon", _MANAGE, "Mark a node as schedulable"),
     "describe": ("verbs.describe", _TROUBLE, "Show details of a resource or of a group of resources"),

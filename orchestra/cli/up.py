@@ -12,7 +12,7 @@ from orchestra.base import log as logging
 from orchestra.base.errors import DeadlineExceeded, Expired, OrchestraError, Unavailable, UsageError
 from orchestra.cli.command import Command
 from orchestra.cli.flags import FILENAME, NODE_EVICTION_GRACE, RECURSIVE, Flag
-from orchestra.cli.local_cluster import DEFAULT_PORT, LocalCluster
+from orchestra.cli.local_cluster import DEFAULT_PORT, MASTERS_MAX, LocalCluster
 from orchestra.cli.processes import first_of, run_until_stopped
 from orchestra.cli.session import Session
 from orchestra.objects.kinds import (
@@ -39,7 +39,10 @@ READY_SECONDS = 60.0
 ROLLOUT_SECONDS = 120.0
 
 
-_REFUSED = "the master does not start: its last words say why"
+def _refused(cluster: LocalCluster) -> OrchestraError:
+    if len(cluster.masters) == 1:
+        return OrchestraError("the master does not start: its last words say why")
+    return OrchestraError("too few masters start for a cluster: their last words say why")
 
 
 class _Progress:
@@ -77,12 +80,17 @@ def process(session: Session) -> int:
     options = session.options
     if session.words:
         raise UsageError(f"up takes no words, got {session.words[0]!r}: give manifests with -f")
-    if options.masters != 1:
-        raise UsageError("this version runs one master: --masters 1")
+    if not 1 <= options.masters <= MASTERS_MAX:
+        raise UsageError(f"--masters must be between 1 and {MASTERS_MAX}")
     if not 0 <= options.agents <= 200:
         raise UsageError("--agents must be between 0 and 200")
-    if not 0 <= options.port <= 65535:
-        raise UsageError("--port must be between 0 (any that is free) and 65535")
+    if not 0 <= options.port <= 65536 - options.masters:
+        raise UsageError(f"--port must be between 0 (any that is free) and {65536 - options.masters}")
+    if options.masters % 2 == 0:
+        session.warn(
+            f"warning: {options.masters} masters bear the loss of no more than {options.masters - 1} would: "
+            "an odd number is better"
+        )
     objects = _objects(session)
     if objects is None:
         return 1
@@ -107,6 +115,7 @@ async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Even
     progress = _Progress()
     cluster = LocalCluster(
         options.agents,
+        masters=options.masters,
         data_dir=Path(options.data_dir) if options.data_dir else None,
         port=options.port,
         exact_port="port" in session.given,
@@ -119,14 +128,17 @@ async def _up(session: Session, objects: Sequence[ApiObject], stop: asyncio.Even
     failed = False
     try:
         async with cluster:
-            progress.say(f"starting 1 master and {options.agents} agents, logs in {cluster.data_dir}")
+            progress.say(
+                f"starting {_count(options.masters, 'master')} and {_count(options.agents, 'agent')}, "
+                f"logs in {cluster.data_dir}"
+            )
             bring = asyncio.ensure_future(_bring_up(cluster, objects, progress))
             await first_of(stop.wait(), asyncio.shield(bring))
             if bring.done():
                 bring.result()
                 await first_of(stop.wait(), cluster.refused.wait())
                 if cluster.refused.is_set():
-                    raise OrchestraError(_REFUSED)
+                    raise _refused(cluster)
             else:
                 bring.cancel()
                 await asyncio.wait([bring])
@@ -144,7 +156,7 @@ async def _bring_up(cluster: LocalCluster, objects: Sequence[ApiObject], progres
 
     async with Client(cluster.server) as client:
         await wait_for_nodes(client, cluster, progress.show)
-        progress.say(f"the master listens on {cluster.server}, {len(cluster.agents)} nodes are Ready")
+        progress.say(await _who_listens(client, cluster))
         for obj in objects:
             answer, outcome = await client.apply(obj)
             progress.say(f"{kind_of(answer).singular}/{answer.metadata.name} {outcome}")
@@ -155,6 +167,21 @@ async def _bring_up(cluster: LocalCluster, objects: Sequence[ApiObject], progres
                 await wait_for_node_ports(cluster, kept)
         progress.clear()
         await _print_state(client, cluster)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+async def _who_listens(client: "Client", cluster: LocalCluster) -> str:
+    nodes = f"{len(cluster.agents)} nodes are Ready"
+    if len(cluster.masters) == 1:
+        return f"the master listens on {cluster.server}, {nodes}"
+    leader = (await client.status()).leader
+    names = ", ".join(
+        f"{name} on {address}{' (leads)' * (name == leader)}" for name, address in cluster.servers.items()
+    )
+    return f"masters listen: {names}; {nodes}"
 
 
 async def wait_for_nodes(client: "Client", cluster: LocalCluster, show: Show) -> None:
@@ -169,15 +196,15 @@ async def wait_for_nodes(client: "Client", cluster: LocalCluster, show: Show) ->
         show(f"{count} of {wanted} nodes are Ready")
         return count >= wanted
 
-    show("waiting for the master")
+    show("waiting for the master" if len(cluster.masters) == 1 else "waiting for the masters")
     try:
         await first_of(follow(client, NODE, "", ready, READY_SECONDS), cluster.refused.wait())
         if cluster.refused.is_set():
-            raise OrchestraError(_REFUSED)
+            raise _refused(cluster)
     except TimeoutError:
-        words = cluster.master.last_words() if cluster.master else ""
+        words = "\n".join(f"{name}: {master.last_words()}" for name, master in cluster.masters.items())
         raise OrchestraError(
-            f"the nodes are not Ready after {READY_SECONDS:g} s; the master's last words:\n{words}"
+            f"the nodes are not Ready after {READY_SECONDS:g} s; the last words of\n{words}"
         ) from None
 
 
@@ -325,12 +352,17 @@ async def _print_state(client: "Client", cluster: LocalCluster) -> None:
 COMMANDS = (
     Command(
         name="up",
-        summary="Run a whole cluster on this machine until Ctrl-C: one master and several agents.",
+        summary="Run a whole cluster on this machine until Ctrl-C: masters and agents.",
         usage="[-f FILE] [options]",
         flags=(
             FILENAME,
             RECURSIVE,
-            Flag("masters", "How many masters.", shape="int", default=1),
+            Flag(
+                "masters",
+                f"How many masters, an odd number up to {MASTERS_MAX}: three bear the loss of any one.",
+                shape="int",
+                default=1,
+            ),
             Flag(
                 "agents", "How many agents, each a node with an address of its own.", shape="int", default=3
             ),
@@ -339,7 +371,8 @@ COMMANDS = (
             ),
             Flag(
                 "port",
-                "Where the master listens on 127.0.0.1 (if not given, and this is taken: another).",
+                "Where the first master listens on 127.0.0.1, the others after it (if not given, and one is "
+                "taken: elsewhere).",
                 shape="int",
                 default=DEFAULT_PORT,
             ),
@@ -353,6 +386,9 @@ COMMANDS = (
         examples="""
     # A cluster that runs the web application
     orchestra up -f examples/web.yaml
+
+    # One that no master's death stops
+    orchestra up --masters 3
 
     # Five nodes, kept for the next time
     orchestra up --agents 5 --data-dir ./cluster

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from orchestra.base.errors import BadRequest, Expired, InternalError
 from orchestra.client.connection import RETRY_SECONDS_DEFAULT, UNARY_SECONDS_DEFAULT, Connection
+from orchestra.client.masters import MastersCalls
 from orchestra.client.streams import LogStream, Watch
 from orchestra.client.types import ObjectList, Outcome, PatchType, Propagation, kind_meant
 from orchestra.objects.kinds import ApiObject, Kind, unwrap, wrap
@@ -30,7 +31,7 @@ _OUTCOMES: dict[int, Outcome] = {
 }
 
 
-class Client:
+class Client(MastersCalls):
     """A connection to a cluster, given by one or several masters' addresses: `Client("a:7070,b:7070")`.
 
     Moves to the next address by itself when one cannot be reached. Objects that come back are the caller's

@@ -102,6 +102,8 @@ _RESOURCE_VERBS = {"get", "describe", "delete", "edit", "label", "annotate", "pa
                    "explain",
                    "rollout status", "rollout history", "rollout undo", "rollout pause", "rollout resume",
                    "rollout restart"}  # fmt: skip
+_MEMBERS = {"member remove", "member promote", "member move-leader"}
+_FILES = {"snapshot save", "snapshot status", "snapshot restore"}
 _FIXED = {"logs": POD, "cordon": NODE, "uncordon": NODE}
 
 
@@ -151,6 +153,10 @@ async def candidates(session: Session, words: Sequence[str]) -> list[str]:
         return []
     if command.name == "completion":
         return [name for name in SCRIPTS if name.startswith(current)]
+    if command.name in _MEMBERS:
+        return await _members(session, current) if not parsed.words else []
+    if command.name in _FILES:
+        return [":files"]
     return await _resources(session, command.name, parsed.words, current, parsed.options)
 
 
@@ -207,6 +213,15 @@ async def _resources(
     if kind is None or verb == "explain":
         return []
     return [name for name in await _names(session, kind, current, namespace) if name not in words[1:]]
+
+
+async def _members(session: Session, prefix: str) -> list[str]:
+    """Names of masters."""
+    try:
+        answer = await session.client.members(timeout=_DEADLINE_SECONDS)
+    except OrchestraError:
+        return []
+    return sorted(member.name for member in answer.members if member.name.startswith(prefix))
 
 
 async def _names(session: Session, kind: Kind, prefix: str, namespace: str) -> list[str]:

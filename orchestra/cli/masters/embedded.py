@@ -1,0 +1,159 @@
+"""The masters' own store: this master is a member of a Raft group, of one or of many."""
+
+import asyncio
+from dataclasses import replace
+
+from orchestra.aio.backoff import Backoff
+from orchestra.aio.supervisor import Supervisor
+from orchestra.apiserver.members import Masters, hex_id
+from orchestra.base.log import get_logger
+from orchestra.cli.masters.joining import first_start
+from orchestra.cli.masters.settings import MasterSettings
+from orchestra.cluster.member import Member
+from orchestra.cluster.membership import MemberInfo, MembershipRefused
+from orchestra.cluster.peers import PeerLinks
+from orchestra.etcdapi.server import EtcdServer
+from orchestra.pb import raft_v1_pb2 as pb
+from orchestra.raft.encoding import configuration_to_wire
+from orchestra.store.contract import Store, StoreUnavailable
+from orchestra.store.leadership import Leadership
+
+log = get_logger("master")
+
+HAND_OVER_SECONDS = 1.0
+# Between two attempts of a learner to get its vote.
+PROMOTION_MS = (100, 2_000)
+STOP_GRACE_SECONDS = 0.5
+
+
+class Embedded:
+    """A Backing: the member, its links, and etcd's API on it."""
+
+    def __init__(self, settings: MasterSettings, member: Member, links: PeerLinks | None) -> None:
+        self._settings = settings
+        self._member = member
+        self._links = links
+        self._etcd: EtcdServer | None = None
+        self.members: Masters | None = Masters(member)
+
+    @property
+    def store(self) -> Store:
+        """The member's."""
+        return self._member.store
+
+    @property
+    def leadership(self) -> Leadership:
+        """The member's."""
+        return self._member.leadership
+
+    @property
+    def disk_bytes_written(self) -> int:
+        """By the member."""
+        return self._member.disk_bytes_written
+
+    def addresses(self) -> tuple[str, ...]:
+        """Of those whose addresses are known."""
+        return tuple(info.api_address for info in self._member.membership() if info.api_address)
+
+    async def start(self, supervisor: Supervisor, api_address: str) -> None:
+        """Serves etcd's API, if that is wanted, and tells the cluster where this master is reached."""
+        settings, etcd_address = self._settings, ""
+        if settings.etcd_listen:
+            self._etcd = EtcdServer(self._member)
+            etcd_address = settings.etcd_address(await self._etcd.start(settings.etcd_listen))
+        supervisor.start("addresses", lambda: self._publish(api_address, etcd_address))
+        if settings.join and not settings.learner:
+            supervisor.start("promotion", self._promotion)
+
+    def lead(self, supervisor: Supervisor) -> None:
+        """The members keep their store in order by themselves."""
+
+    async def failed(self) -> None:
+        """See Backing."""
+        await self._member.failed()
+
+    async def hand_over(self) -> None:
+        """See Backing."""
+        member = self._member
+        voters = [info for info in member.membership() if info.is_voter]
+        if member.leader != int(member.member_id, 16) or len(voters) < 2:
+            return
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                await member.move_leader()
+        except (MembershipRefused, StoreUnavailable, TimeoutError) as error:
+            log.info("nobody else takes the lead", why=error)
+
+    async def close(self) -> None:
+        """See Backing."""
+        if self._etcd is not None:
+            await self._etcd.stop(STOP_GRACE_SECONDS)
+        await self._member.close()
+        if self._links is not None:
+            await self._links.close()
+
+    def _own(self) -> MemberInfo | None:
+        return next(
+            (info for info in self._member.membership() if hex_id(info.id) == self._member.member_id), None
+        )
+
+    async def _publish(self, api_address: str, etcd_address: str) -> None:
+        """Until every member knows where this one is reached."""
+        peer = self._settings.peer_advertise
+        own = self._own()
+        if own is not None and peer and tuple(own.peer_addresses) != (peer,):
+            await self._member.update_member(replace(own, peer_addresses=(peer,)))
+        await self._member.publish(api_address, etcd_address)
+
+    async def _promotion(self) -> None:
+        """A learner asks for its vote until it has it."""
+        backoff = Backoff(*PROMOTION_MS)
+        while True:
+            own = self._own()
+            if own is not None and own.is_voter:
+                return
+            try:
+                await self._member.promote_member(int(self._member.member_id, 16))
+            except (MembershipRefused, StoreUnavailable) as error:
+                log.debug("no vote yet", why=error)
+                await asyncio.sleep(backoff.next_ms() / 1000)
+            else:
+                log.info("this master has caught up and has a vote", master=self._settings.name)
+                return
+
+
+async def open_embedded(settings: MasterSettings) -> Embedded:
+    """Opens the store, having found out with whom.
+
+    Raises: OrchestraError when the disk, the peers or the flags say that it must not.
+    """
+    members: list[Member] = []
+
+    def hello() -> pb.HelloResponse:
+        return _hello(members[0]) if members else pb.HelloResponse()
+
+    links = PeerLinks(hello) if settings.peer_listen else None
+    try:
+        if links is not None:
+            await links.listen(settings.peer_listen)
+        member = await Member.open(
+            settings.data_dir, settings.name, bootstrap=await first_start(settings), transport=links
+        )
+    except BaseException:
+        if links is not None:
+            await links.close()
+        raise
+    members.append(member)
+    if links is not None:
+        links.identify(member.cluster_id, int(member.member_id, 16))
+    return Embedded(settings, member, links)
+
+
+def _hello(member: Member) -> pb.HelloResponse:
+    """What this member knows of the cluster."""
+    return pb.HelloResponse(
+        cluster=member.cluster_id,
+        member=int(member.member_id, 16),
+        leader=member.leader,
+        configuration=configuration_to_wire(member.configuration),
+    )
