@@ -292,7 +292,9 @@ class WatchHub:
         if machine.compact_revision > since + 1:
             # What they were not told of may be gone already: each looks for itself, and says so if it is.
             for watch in self._all():
-                watch.changed(since + 1)
+                start = max(since + 1, watch.next_revision)
+                if start <= self.revision:
+                    watch.changed(start)
         elif self._keys or self._prefixes or self._ranges:
             for event in machine.history.after(since):
                 self._tell(event)

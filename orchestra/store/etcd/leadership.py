@@ -83,6 +83,7 @@ class EtcdLeadership:
         self._closed = False
         self._lease = 0
         self._renewed_ns = 0
+        self._led = 0
 
     async def __aenter__(self) -> Self:
         self._supervisor.start("contest", self._contest)
@@ -140,12 +141,16 @@ class EtcdLeadership:
                     self._know(None)
                     await self._stand(revision)
                 elif self._lease and held.lease == self._lease:
-                    await self._lead(held.create_revision)
+                    await self._resume(held.create_revision)
                 else:
                     self._know(_read(held))
                     await self._gone(revision)
                 self._backoff.reset()
             except (StoreUnavailable, LeaseNotFound, Compacted) as error:
+                if self._store.closed:
+                    self._closed = True
+                    self._won.set()
+                    return
                 wait_ms = self._backoff.next_ms()
                 log.info("cannot contest now", why=error, wait_ms=wait_ms)
                 await asyncio.sleep(wait_ms / 1000)
@@ -156,15 +161,12 @@ class EtcdLeadership:
 
     async def _stand(self, revision: int) -> None:
         """Tries to become the leader: who creates the key is."""
-        self._renewed_ns = self._clock.monotonic_ns()
         if self._lease:
-            try:
-                await self._store.lease_keep_alive(self._lease)
-            except LeaseNotFound:
-                self._lease = 0
-                raise
+            await self._renew()
         else:
+            asked_ns = self._clock.monotonic_ns()
             self._lease = await self._store.lease_grant(self._ttl_seconds)
+            self._renewed_ns = asked_ns
         # A number that grows with each mandate: the store's revision does.
         said = {"name": self._me.name, "address": self._me.address, "term": revision}
         nobody = Compare(LEADER_KEY, Target.CREATE, Result.EQUAL, 0)
@@ -178,8 +180,33 @@ class EtcdLeadership:
         if isinstance(seen, RangeResult) and seen.kvs:
             self._know(_read(seen.kvs[0]))
 
+    async def _resume(self, revision: int) -> None:
+        """The key is this master's own: the answer to its creation was lost, or the mandate was given up
+        though the lease lived on. The latter is not taken up again: its late writes could not be told apart.
+        """
+        if revision == self._led:
+            lease, self._lease = self._lease, 0
+            await self._store.lease_revoke(lease)
+        else:
+            await self._renew()
+            await self._lead(revision)
+
+    async def _renew(self) -> None:
+        """Keeps the lease alive. Its time starts anew after this is sent, so what is counted here is less.
+
+        Raises: LeaseNotFound, StoreUnavailable.
+        """
+        asked_ns = self._clock.monotonic_ns()
+        try:
+            await self._store.lease_keep_alive(self._lease)
+        except LeaseNotFound:
+            self._lease = 0
+            raise
+        self._renewed_ns = asked_ns
+
     async def _lead(self, revision: int) -> None:
         """Leads until the lease may have run out, or the key is gone."""
+        self._led = revision
         mandate = self._mandate = EtcdMandate(revision)
         self._know(self._me)
         self._won.set()
@@ -208,20 +235,16 @@ class EtcdLeadership:
             self._know(None)
 
     async def _keep(self) -> None:
-        """Keeps the lease alive; returns when it may have run out, by this machine's clock.
-
-        The lease's time started anew after the request was sent, so what is counted from then is less.
-        """
+        """Keeps the lease alive; returns when it may have run out, by this machine's clock."""
         ttl_ns = self._ttl_seconds * NS_PER_SECOND
         while (left_ns := self._renewed_ns + ttl_ns * _SAFE_TENTHS // 10 - self._clock.monotonic_ns()) > 0:
             due_ns = self._renewed_ns + ttl_ns // 3 - self._clock.monotonic_ns()
             if due_ns > 0:
                 await asyncio.sleep(due_ns / NS_PER_SECOND)
                 continue
-            asked_ns = self._clock.monotonic_ns()
             try:
                 async with asyncio.timeout(left_ns / NS_PER_SECOND):
-                    await self._store.lease_keep_alive(self._lease)
+                    await self._renew()
             except TimeoutError:
                 continue
             except StoreUnavailable as error:
@@ -229,9 +252,7 @@ class EtcdLeadership:
                 await asyncio.sleep(min(self._backoff.next_ms() / 1000, left_ns / NS_PER_SECOND))
                 continue
             except LeaseNotFound:
-                self._lease = 0
                 return
-            self._renewed_ns = asked_ns
             self._backoff.reset()
 
     async def _gone(self, revision: int) -> None:

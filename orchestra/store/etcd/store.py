@@ -105,6 +105,11 @@ class EtcdStore:
         return self._revision
 
     @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._connection.closed
+
+    @property
     def rng(self) -> random.Random:
         """The chance that its waits are jittered by."""
         return self._connection.rng

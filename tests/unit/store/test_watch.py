@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from orchestra.mvcc.commands import Compact
 from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.machine import Machine
 from orchestra.mvcc.model import DeleteRange, Put, Txn
@@ -242,6 +243,19 @@ async def test_what_was_compacted_before_watches_were_told_is_not_passed_over() 
     hub.advance()
     with pytest.raises(Compacted):
         await anext(watch)
+
+
+async def test_a_watch_of_the_future_is_not_passed_over_by_another_machine() -> None:
+    ahead = Machine()
+    hub = WatchHub(Machine())
+    soon, later = hub.watch(b"a", b"", 3, False), hub.watch(b"a", b"", 7, False)
+    for n in range(4):
+        commands(ahead, Txn((), (Put(b"a", b"%d" % n),)))
+    ahead.apply(5, Compact(4))
+    hub.replace(ahead)
+    with pytest.raises(Compacted):
+        await anext(soon)
+    assert not later.pending
 
 
 async def test_another_machine_that_is_ahead_takes_over() -> None:
