@@ -77,7 +77,7 @@ class SortTarget(IntEnum):
 
 
 class SortOrder(IntEnum):
-    """NONE: ascending by key as the keys stand, or ascending when sorted by anything else."""
+    """NONE: as the keys stand; by anything but the key the first limit + 1 of them, ascending."""
 
     NONE = 0
     ASCEND = 1

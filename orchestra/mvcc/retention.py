@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestra.mvcc.commands import Compact
 from orchestra.mvcc.machine import Machine
+from orchestra.mvcc.model import AlarmType
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,9 @@ class Retention:
 
 def plan_compaction(machine: Machine, retention: Retention) -> Compact | None:
     """The compaction that is due. At a tenth, or half of the bytes, too many: seldom, and much at a time."""
+    if machine.alarms and machine.alarms.raised(AlarmType.CORRUPT):
+        # It would be refused.
+        return None
     kept = machine.revision - machine.compact_revision
     if kept > retention.revisions + max(retention.revisions // 10, 1):
         return Compact(machine.revision - retention.revisions)

@@ -26,6 +26,9 @@ def answer(request: Range, kvs: Iterable[KeyValue], count: int, revision: int) -
     elif not _is_sorted(request):
         taken = list(kvs if limit >= count else islice(kvs, limit))
         return RangeResult(revision, _shown(request, taken), count, limit < count)
+    elif request.sort_order == SortOrder.NONE:
+        # Without an order, etcd puts only as many keys in order as it answers, and one more.
+        kvs = islice(kvs, limit + 1)
     taken = list(kvs)
     if _is_sorted(request):
         descending = request.sort_order == SortOrder.DESCEND
