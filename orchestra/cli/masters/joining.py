@@ -83,9 +83,9 @@ def _check_hello(settings: MasterSettings, made: Bootstrap, address: str, answer
     join = "start it with --join and the API address of another master in place of --initial-cluster"
     if answer.cluster != made.cluster_id:
         raise OrchestraError(
-            f"the master at {address} belongs to another cluster ({answer.cluster}) than --initial-cluster "
-            f"would begin ({made.cluster_id}): give all masters the same --initial-cluster, or enter a cluster "
-            "that runs with --join"
+            f"the master at {address} belongs to another cluster ({answer.cluster}) than "
+            f"--initial-cluster would begin ({made.cluster_id}): give all masters the same list, or enter a "
+            "cluster that runs with --join"
         )
     members = {member.id: member for member in pb.Membership.FromString(answer.configuration.context).members}
     own = members.get(made.member_id)
@@ -93,8 +93,8 @@ def _check_hello(settings: MasterSettings, made: Bootstrap, address: str, answer
         raise OrchestraError(f"the cluster has removed {name}: to let it in again, {join}")
     if own.started:
         raise OrchestraError(
-            f"{settings.data_dir} is empty, but {name} has run in this cluster: without what it had written down "
-            "it could break what it promised to the other masters. If its disk is lost, take it out with: "
+            f"{settings.data_dir} is empty, but {name} has run in this cluster: without what it had written "
+            "down it could break what it promised to the others. If its disk is lost, take it out with: "
             f"orchestra member remove {name}; then {join}"
         )
 
@@ -111,8 +111,8 @@ async def _joined(settings: MasterSettings) -> Bootstrap:
         raise OrchestraError(f"the cluster has let {settings.name} in and removed it at once: try again")
     if own.started:
         raise OrchestraError(
-            f"the cluster has a master named {settings.name} already, and {settings.data_dir} is empty: give this "
-            "one another --name, or, if that one's disk is lost, take it out first with: "
+            f"the cluster has a master named {settings.name} already, and {settings.data_dir} is empty: give "
+            "this one another --name, or, if that one's disk is lost, take it out first with: "
             f"orchestra member remove {settings.name}"
         )
     if settings.peer_advertise not in own.peer_addresses:

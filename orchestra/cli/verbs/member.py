@@ -1,12 +1,13 @@
 """member: the masters of the cluster, and how they come and go."""
 
-from orchestra.base.errors import NotFound, OrchestraError, UsageError
+from orchestra.base.errors import ApiError, NotFound, OrchestraError, UsageError
 from orchestra.cli.command import Command
 from orchestra.cli.flags import NO_HEADERS, Flag
 from orchestra.cli.printing.members import COLUMNS, data, name, ordered, role, row
 from orchestra.cli.session import Session
 from orchestra.pb import api_v1_pb2 as api
 
+LEADER_SECONDS = 2.0
 _FORMS = ("json", "name", "wide", "yaml")
 OUTPUT = Flag("output", "json, yaml, name or wide.", "o")
 
@@ -59,8 +60,23 @@ def find_member(answer: api.MembersResponse, wanted: str) -> api.ClusterMember:
 async def _list(session: Session) -> int:
     _none(session)
     form = _form(session)
-    _print(session, await session.client.members(), form)
+    _print(session, await members_seen(session), form)
     return 0
+
+
+async def members_seen(session: Session) -> api.MembersResponse:
+    """The members, and whom of them the leader hears: only it can tell, and is asked if it answers."""
+    from orchestra.client import Client
+
+    answer = await session.client.members()
+    leader = next((member for member in answer.members if member.leader), None)
+    if leader is None or leader.HasField("active") or not leader.api_address:
+        return answer
+    try:
+        async with Client(leader.api_address, retry_seconds=0) as client:
+            return await client.members(timeout=LEADER_SECONDS)
+    except ApiError:
+        return answer
 
 
 async def _add(session: Session) -> int:
