@@ -20,7 +20,16 @@ class RaftLog:
     durable: up to here it is on disk. committed, applied: never beyond last_index.
     """
 
-    __slots__ = ("_configurations", "_entries", "_handed", "_start", "applied", "commit", "durable")
+    __slots__ = (
+        "_before",
+        "_configurations",
+        "_entries",
+        "_handed",
+        "_start",
+        "applied",
+        "commit",
+        "durable",
+    )
 
     def __init__(
         self, hard_state: HardState, mark: SnapshotMark, entries: Sequence[Entry], applied: int
@@ -36,6 +45,8 @@ class RaftLog:
         self.applied = applied
         # The last entry of the Ready under way that has not been replaced since.
         self._handed = 0
+        # What is applied, while a snapshot that goes beyond it is being installed.
+        self._before: SnapshotMark | None = None
         if not mark.index <= applied <= mark.index + len(entries):
             raise ValueError(f"applied {applied} is not within the log that begins after {mark.index}")
         for offset, entry in enumerate(entries, 1):
@@ -73,6 +84,8 @@ class RaftLog:
 
     def configuration_at(self, index: int) -> Configuration:
         """The one in force at `index`; the oldest known, when that is before it."""
+        if self._before is not None and index <= self._before.index:
+            return self._before.configuration
         for since, configuration in reversed(self._configurations):
             if since <= index:
                 return configuration
@@ -89,6 +102,8 @@ class RaftLog:
             return self._start[1]
         if 0 < position <= len(self._entries):
             return self._entries[position - 1].term
+        if self._before is not None and index == self._before.index:
+            return self._before.term
         return None
 
     def newest_not_above(self, index: int, term: int) -> tuple[int, int]:
@@ -188,12 +203,20 @@ class RaftLog:
     # Snapshots.
 
     def install(self, mark: SnapshotMark) -> None:
-        """Begins anew after a snapshot (paper §7)."""
+        """Begins anew after a snapshot (paper §7). What is applied stays known until `installed`."""
+        term = self.term_at(self.applied)
+        assert term is not None
+        self._before = SnapshotMark(self.applied, term, self.configuration_at(self.applied))
         self._start = (mark.index, mark.term)
         self._entries = []
         self._configurations = [(mark.index, mark.configuration)]
         self.durable = self.commit = mark.index
         self._handed = 0
+
+    def installed(self) -> None:
+        """The snapshot is what is applied."""
+        self.applied = self._start[0]
+        self._before = None
 
     def compact(self, index: int) -> None:
         """Forgets entries up to `index`, of which a snapshot keeps what they did. Raises: ValueError."""

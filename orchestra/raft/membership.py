@@ -18,6 +18,9 @@ def change(state: State, voters: frozenset[int], learners: frozenset[int], conte
     if not voters or voters & learners:
         raise ValueError("a cluster needs a voter, and nobody is both a voter and a learner")
     now = state.log.configuration
+    if state.node not in now.all_voters:
+        # It leads only until all are told that it is removed.
+        raise NotLeader(NOBODY)
     if now.is_joint or state.log.configuration_index > state.log.commit:
         raise ChangePending("another change of the membership is under way: try again when it is done")
     if not state.has_committed_own_term:

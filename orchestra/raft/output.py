@@ -16,6 +16,7 @@ from orchestra.raft.model import (
 )
 from orchestra.raft.reads import flush_reads
 from orchestra.raft.replication import advance_commit, commit, send_entries
+from orchestra.raft.roles import track_members
 from orchestra.raft.snapshots import send_pieces
 from orchestra.raft.state import State
 
@@ -98,7 +99,7 @@ def done(state: State, ready: Ready) -> None:
         state.saved = ready.hard_state
     if ready.install is not None:
         state.install = None
-        log.applied = ready.install.index
+        log.installed()
     if ready.entries:
         log.made_durable()
         if state.is_leader:
@@ -128,6 +129,7 @@ def take_back(state: State, ready: Ready) -> bool:
         return False
     state.pending_bytes = 0
     log.take_back()
+    track_members(state)
     cut = _Cut(log.last_index)
     state.reads.answers = [cut(read) for read in [*ready.reads, *state.reads.answers]]
     state.out = [*ready.send_now, *ready.send_after_sync, *state.out]
