@@ -16,12 +16,12 @@ from pathlib import Path
 
 from orchestra.base.log import get_logger
 from orchestra.cluster.bootstrap import Bootstrap
-from orchestra.cluster.datadir import SNAPSHOTS, WAL, identity_of, read_machine
+from orchestra.cluster.datadir import RESTORING, SNAPSHOTS, WAL, identity_of, read_machine
 from orchestra.cluster.journal import Journal
 from orchestra.cluster.journal_records import encode_header
 from orchestra.mvcc.machine import Machine
 from orchestra.raft.model import SnapshotMark
-from orchestra.storage.disk import Disk, SystemDisk
+from orchestra.storage.disk import Disk, SystemDisk, write_whole
 from orchestra.storage.errors import DiskFailed, StorageError, WrongIdentity
 from orchestra.storage.identity import Identity, check_format, save_identity
 from orchestra.storage.records import FileHeader
@@ -161,6 +161,7 @@ def restore_backup(disk: Disk, file: Path, data_dir: Path, bootstrap: Bootstrap)
 
 
 def _restored(disk: Disk, file: Path, data_dir: Path, bootstrap: Bootstrap, info: BackupInfo) -> BackupInfo:
+    write_whole(disk, data_dir / RESTORING, b"")
     mark = SnapshotMark(info.index, info.term, bootstrap.configuration)
     identity = identity_of(bootstrap, mark)
     snapshots = Snapshots(disk, data_dir / SNAPSHOTS, identity)
@@ -181,6 +182,7 @@ def _restored(disk: Disk, file: Path, data_dir: Path, bootstrap: Bootstrap, info
     journal.create(mark)
     journal.close()
     save_identity(disk, data_dir, identity)
+    disk.remove(data_dir / RESTORING)
     return replace(info, cluster_id=identity.cluster_id, member_id=identity.member_id)
 
 

@@ -33,8 +33,9 @@ from orchestra.storage.snapshots import Snapshots, SnapshotWriter
 
 WAL = "wal"
 SNAPSHOTS = "snapshots"
-# It is there while a new directory is being made.
-_BEGINNING = "beginning"
+# They are there while a new directory is being made, or made from a backup.
+BEGINNING = "beginning"
+RESTORING = "restoring"
 
 _REMEDY = "Restore the data directory from a backup, or move it away to start this member empty."
 
@@ -195,8 +196,8 @@ def _identity(disk: Disk, path: Path, name: str, segment_bytes: int, bootstrap: 
     identity = load_identity(disk, path)
     if identity is None:
         identity = _begun(disk, path, segment_bytes, bootstrap or alone(name))
-    if _BEGINNING in disk.names(path):
-        disk.remove(path / _BEGINNING)
+    for left in {BEGINNING, RESTORING} & set(disk.names(path)):
+        disk.remove(path / left)
     if identity.name != name:
         raise WrongIdentity(
             f"{path}: the data directory of member {identity.name!r}, not of {name!r}; "
@@ -208,15 +209,17 @@ def _identity(disk: Disk, path: Path, name: str, segment_bytes: int, bootstrap: 
 def _begun(disk: Disk, path: Path, segment_bytes: int, bootstrap: Bootstrap) -> Identity:
     """Makes a directory that had no identity a member's."""
     names = disk.names(path)
+    if RESTORING in names:
+        raise StorageError(f"{path}: restoring a backup into it did not finish; remove it and restore again")
     for part in (WAL, SNAPSHOTS):
-        if _BEGINNING not in names and part in names and disk.names(path / part):
+        if BEGINNING not in names and part in names and disk.names(path / part):
             raise Damaged(
                 path / NAME,
                 0,
                 f"the file is missing, but there is a {part} directory with files in it",
                 "Put it back from a backup, or move the data directory away to start this member empty.",
             )
-    write_whole(disk, path / _BEGINNING, b"")
+    write_whole(disk, path / BEGINNING, b"")
     mark = SnapshotMark(0, 0, bootstrap.configuration)
     identity = identity_of(bootstrap, mark)
     journal = Journal(disk, path / WAL, identity, segment_bytes=segment_bytes)
