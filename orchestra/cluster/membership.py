@@ -6,7 +6,6 @@ addresses are here. Nothing here does anything: a change is planned, its refusal
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 from orchestra.base.errors import OrchestraError
 from orchestra.pb import raft_v1_pb2 as pb
@@ -84,6 +83,10 @@ class InvalidMember(MembershipRefused):
     """What was said of the member cannot be."""
 
 
+class CannotLead(MembershipRefused):
+    """The member asked for cannot take over: it is none, has no vote, or lacks the log."""
+
+
 REFUSALS: Mapping[str, type[MembershipRefused]] = {
     kind.__name__: kind
     for kind in (
@@ -96,6 +99,7 @@ REFUSALS: Mapping[str, type[MembershipRefused]] = {
         UnhealthyCluster,
         ChangeUnderWay,
         InvalidMember,
+        CannotLead,
     )
 }
 
@@ -149,39 +153,9 @@ def decode(configuration: Configuration) -> Membership:
 
 
 def addresses(configuration: Configuration, but: int) -> dict[int, Sequence[str]]:
-    """Where everyone but one is reached by the others."""
-    return {member.id: member.peer_addresses for member in decode(configuration) if member.id != but}
-
-
-# The beginning.
-
-
-def initial_cluster(
-    members: Mapping[str, Sequence[str]], token: str = "orchestra"
-) -> tuple[str, Mapping[str, int], Configuration]:
-    """The cluster that members (name → peer addresses) found together: its id (32 hexadecimal digits), each
-    one's id, and the configuration they begin with. Every one of them comes to the same by itself.
-
-    Raises: InvalidMember when two have one address, or one has none.
-    """
-    taken: dict[str, str] = {}
-    for name, at in members.items():
-        if not at:
-            raise InvalidMember(f"member {name!r} has no peer address: say name=host:port")
-        for address in at:
-            if address in taken:
-                raise InvalidMember(f"{taken[address]!r} and {name!r} cannot both have the address {address}")
-            taken[address] = name
-    said = "\n".join(f"{name}={','.join(sorted(members[name]))}" for name in sorted(members))
-    seed = f"{token}\n{said}".encode()
-    ids = {name: _id_from(seed + b"\0" + name.encode()) for name in members}
-    infos = [MemberInfo(ids[name], name, tuple(at)) for name, at in members.items()]
-    cluster_id = blake2b(seed, digest_size=16).hexdigest()
-    return cluster_id, ids, Configuration(frozenset(ids.values()), context=encode(infos))
-
-
-def _id_from(seed: bytes) -> int:
-    return int.from_bytes(blake2b(seed, digest_size=8).digest(), "big") or 1
+    """Where everyone but one is reached by the others; also before the configuration has members."""
+    members = pb.Membership.FromString(configuration.context).members
+    return {member.id: tuple(member.peer_addresses) for member in members if member.id != but}
 
 
 # Plans. `active`: the members that the leader has heard of lately, itself included.
@@ -314,5 +288,6 @@ def _check_health(voters: frozenset[int], active: Collection[int], remedy: str) 
     there, needed = len(voters.intersection(active)), len(voters) // 2 + 1
     if there < needed:
         raise UnhealthyCluster(
-            f"{there} of {len(voters)} voting members would be there afterwards, {needed} are needed: {remedy}"
+            f"{there} of {len(voters)} voting members would be there afterwards, and {needed} are needed: "
+            f"{remedy}"
         )
