@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, TypeAlias, cast
 
 import grpc.aio
 
-from agents.logs import LogFailure, LogQuery, read_log, runs_of
+from agents.logs import LogFailure, LogQuery, Position, read_positioned, runs_of
 from agents.pod_state import ContainerState
 from agents.worker import PodWorker
 from orchestra.base.log import get_logger
@@ -33,7 +34,10 @@ def _stamp(wall_ns: int) -> str:
 def query_of(options: api.LogOptions, wall_ns: int) -> LogQuery:
     """The options as the reader takes them."""
     since = ""
-    if options.HasField("since_seconds"):
+    at = None
+    if options.position:
+        _, at, since = parse_position(options.position)
+    elif options.HasField("since_seconds"):
         since = _stamp(wall_ns - options.since_seconds * _NS)
     elif options.HasField("since_time"):
         since = _stamp(ns_of(options.since_time))
@@ -43,7 +47,21 @@ def query_of(options: api.LogOptions, wall_ns: int) -> LogQuery:
         since,
         options.timestamps,
         options.limit_bytes if options.HasField("limit_bytes") else -1,
+        at,
     )
+
+
+def position_text(run: int, position: Position, since: str) -> str:
+    """A position as callers hold it: of which run, where, and from when on it was asked for."""
+    return f"{run}/{position.inode}/{position.offset}/{since}"
+
+
+def parse_position(text: str) -> tuple[int, Position, str]:
+    """(run, position, since). Raises: LogFailure."""
+    parts = text.split("/", 3)
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts[:3]):
+        raise LogFailure(f'"{text[:64]}" is no position in a log: use one that came with it')
+    return int(parts[0]), Position(int(parts[1]), int(parts[2])), parts[3]
 
 
 def _state_of(worker: PodWorker, name: str) -> ContainerState:
@@ -123,6 +141,8 @@ class LogStreams:
         name = state.plan.name
         runs = runs_of(worker.directory.log(name, 1).parent)
         wanted = state.run - 1 if order.options.previous else state.run
+        if order.options.position:
+            wanted = parse_position(order.options.position)[0]
         if order.options.previous and (wanted < 1 or wanted not in runs):
             raise LogFailure(f'previous terminated container "{name}" in pod "{order.pod}" not found')
         if wanted not in runs:
@@ -132,6 +152,11 @@ class LogStreams:
             return state.run != wanted or not state.live
 
         query = query_of(order.options, time.time_ns())
-        async for data in read_log(worker.directory.log(name, wanted), query, ended):
-            for start in range(0, len(data), _PIECE):
-                await call.write(wire.PushLogMessage(data=data[start : start + _PIECE]))
+        async with aclosing(read_positioned(worker.directory.log(name, wanted), query, ended)) as pieces:
+            async for data, position in pieces:
+                where = position_text(wanted, position, query.since)
+                for start in range(0, max(1, len(data)), _PIECE):
+                    last = start + _PIECE >= len(data)
+                    await call.write(
+                        wire.PushLogMessage(data=data[start : start + _PIECE], position=where if last else "")
+                    )

@@ -8,7 +8,8 @@ import asyncio
 import ctypes
 import os
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +32,25 @@ class LogFailure(OrchestraError):
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """What to read. since: an RFC 3339 stamp with nanoseconds, "" for all. Negative: no bound."""
+    """What to read. since: an RFC 3339 stamp with nanoseconds, "" for all. Negative: no bound.
+
+    at: where another reading has come to; tail_lines counts no more then.
+    """
 
     follow: bool = False
     tail_lines: int = -1
     since: str = ""
     timestamps: bool = False
     limit_bytes: int = -1
+    at: "Position | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Between two records of a run: which file, by its inode, and where in it. Rotation renames files."""
+
+    inode: int
+    offset: int
 
 
 def runs_of(directory: Path) -> list[int]:
@@ -174,10 +187,26 @@ class _Reader:
             raise LogFailure(f"the log cannot be read: {error.strerror}") from error
 
     def _seek(self, query: LogQuery) -> None:
+        if query.at is not None:
+            self._seek_to(query.at)
+            return
         index, offset = _start_of_tail(self._files, query.tail_lines) if query.tail_lines >= 0 else (0, 0)
         for _ in range(index):
             os.close(self._files.pop(0))
         os.lseek(self._files[0], offset, os.SEEK_SET)
+
+    def _seek_to(self, at: Position) -> None:
+        """Where the file is gone, all that is left is newer."""
+        inodes = [os.fstat(fd).st_ino for fd in self._files]
+        if at.inode in inodes:
+            for _ in range(inodes.index(at.inode)):
+                os.close(self._files.pop(0))
+            os.lseek(self._files[0], at.offset, os.SEEK_SET)
+
+    def position(self) -> Position:
+        """After the last record that was read."""
+        fd = self._files[0]
+        return Position(os.fstat(fd).st_ino, max(0, os.lseek(fd, 0, os.SEEK_CUR) - len(self._rest)))
 
     def read(self) -> list[bytes] | None:
         """The next records, None when there are no more for now."""
@@ -221,14 +250,25 @@ def end_of_log(path: Path) -> str:
 
 
 async def read_log(path: Path, query: LogQuery, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """A run's log, in pieces. With follow until `ended()` and everything written has been read.
+    """As read_positioned(), without positions."""
+    async with aclosing(read_positioned(path, query, ended)) as pieces:
+        async for data, _ in pieces:
+            if data:
+                yield data
 
-    Raises: LogFailure.
+
+async def read_positioned(
+    path: Path, query: LogQuery, ended: Callable[[], bool]
+) -> AsyncGenerator[tuple[bytes, Position], None]:
+    """A run's log, in pieces, each with where it ends; the first is empty and says where the log begins.
+
+    With follow until `ended()` and everything written has been read. Raises: LogFailure.
     """
     reader = _Reader(path, query)
     watch = _Watch(path.parent) if query.follow else None
     left = query.limit_bytes
     try:
+        yield b"", reader.position()
         while True:
             over = ended()
             records = reader.read()
@@ -242,7 +282,7 @@ async def read_log(path: Path, query: LogQuery, ended: Callable[[], bool]) -> As
                 data = data[:left]
             left -= len(data) if left >= 0 else 0
             if data:
-                yield data
+                yield data, reader.position()
             if left == 0:
                 return
             # Reading a large log must not keep the loop from everything else.

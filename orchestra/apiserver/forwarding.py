@@ -9,7 +9,7 @@ from orchestra.aio.rpc.channel import open_channel
 from orchestra.aio.rpc.keys import FORWARDED_BY
 from orchestra.aio.rpc.limits import UNARY_SECONDS_DEFAULT
 from orchestra.aio.rpc.server import Context
-from orchestra.aio.rpc.status import from_rpc_error, says_details
+from orchestra.aio.rpc.status import from_rpc_error, never_sent, says_details
 from orchestra.base.errors import Unavailable
 from orchestra.store.leadership import Leader
 
@@ -120,9 +120,11 @@ class Forwarding:
             )
         told = from_rpc_error(error, self._address)
         if isinstance(told, Unavailable):
-            raise _unavailable(f"the leading master cannot be reached: {told.message}") from None
+            raise _unavailable(
+                f"the leading master cannot be reached: {told.message}", not_done=never_sent(error)
+            ) from None
         raise told from None
 
 
-def _unavailable(why: str) -> Unavailable:
-    return Unavailable(f"{why}: retry", retry_after_ms=RETRY_MS)
+def _unavailable(why: str, *, not_done: bool = True) -> Unavailable:
+    return Unavailable(f"{why}: retry", retry_after_ms=RETRY_MS, not_done=not_done)

@@ -64,8 +64,8 @@ class LogsService(api_grpc.LogsServicer):
                 options=options,
             )
             session.send(agent.MasterMessage(open_log=wanted))
-            async for data in relay.pieces():
-                yield api.LogChunk(data=data)
+            async for chunk in relay.pieces():
+                yield chunk
         finally:
             relays.close(relay)
 

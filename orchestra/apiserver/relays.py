@@ -13,6 +13,7 @@ from typing import Final
 from orchestra.aio.mailbox import Mailbox, MailboxClosed
 from orchestra.base.errors import ApiError, BadRequest, NotFound, TooManyRequests, Unavailable
 from orchestra.pb import agent_v1_pb2 as agent
+from orchestra.pb import api_v1_pb2 as api
 
 DIAL_SECONDS: Final = 5.0
 PIECE_BYTES_MAX: Final = 64 * 1024
@@ -28,10 +29,10 @@ class LogRelay:
         self.node = node
         self.dialled = asyncio.Event()
         self.ended = asyncio.Event()
-        self._pieces: Mailbox[bytes] = Mailbox(PIECES_MAX)
+        self._pieces: Mailbox[api.LogChunk] = Mailbox(PIECES_MAX)
         self._failed: ApiError | None = None
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self) -> AsyncGenerator[api.LogChunk, None]:
         """What the agent pushes, to the end.
 
         Raises: Unavailable when it does not dial in time or is lost; what the agent says is wrong.
@@ -51,10 +52,13 @@ class LogRelay:
         if self._failed is not None:
             raise self._failed
 
-    async def push(self, data: bytes) -> None:
+    async def push(self, data: bytes, position: str) -> None:
         """Takes a piece, waiting for the reader. Raises: MailboxClosed when the reader has gone."""
-        for start in range(0, len(data), PIECE_BYTES_MAX):
-            await self._pieces.put(data[start : start + PIECE_BYTES_MAX])
+        for start in range(0, max(len(data), bool(position)), PIECE_BYTES_MAX):
+            last = start + PIECE_BYTES_MAX >= len(data)
+            await self._pieces.put(
+                api.LogChunk(data=data[start : start + PIECE_BYTES_MAX], position=position if last else "")
+            )
 
     def end(self, failed: ApiError | None = None) -> None:
         """Ends it for both sides; the first end counts."""
@@ -134,7 +138,7 @@ async def _copy(
     """To the end of the agent's stream; what the agent says is wrong, "" for nothing."""
     try:
         while not message.error:
-            await relay.push(message.data)
+            await relay.push(message.data, message.position)
             following = await anext(requests, None)
             if following is None:
                 break

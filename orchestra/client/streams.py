@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 import grpc.aio
 
 from orchestra.aio.rpc.status import never_sent
-from orchestra.base.errors import DeadlineExceeded, Unavailable
+from orchestra.base.errors import ApiError, DeadlineExceeded, Unavailable
 from orchestra.base.log import get_logger
 from orchestra.client.connection import Attempts, Connection, Peer, cancelled_from_inside
 from orchestra.client.types import EventType, WatchEvent
@@ -22,6 +22,8 @@ _TYPES: Final[dict[int, EventType]] = {
     api.WatchEvent.MODIFIED: "MODIFIED",
     api.WatchEvent.DELETED: "DELETED",
 }
+# How long a log that broke off is asked for again before its reader is told.
+RESUME_SECONDS: Final = 20.0
 _Key = tuple[str, str]
 Call = TypeVar("Call", bound="grpc.aio.Call")
 
@@ -32,8 +34,14 @@ class _Stream(Generic[Call]):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._call: Call | None = None
+        self._peer: Peer | None = None
         self._attempts: Attempts | None = None
         self._closed = False
+
+    def _begin(self, peer: Peer, call: Call) -> None:
+        peer.began()
+        call.add_done_callback(peer.ended)
+        self._peer, self._call = peer, call
 
     def close(self) -> None:
         """Ends the stream, and an iteration that waits. Safe to call twice."""
@@ -71,7 +79,6 @@ class Watch(_Stream["grpc.aio.UnaryStreamCall[api.WatchRequest, api.WatchRespons
         self._request = request
         self._bookmarks = bookmarks
         self._events: deque[WatchEvent] = deque()
-        self._peer: Peer | None = None
         self._connected_once = False
         # What has been told of an initial state that is not complete yet; and of one that broke off.
         self._initial: set[_Key] | None = set() if not request.resource_version else None
@@ -96,8 +103,9 @@ class Watch(_Stream["grpc.aio.UnaryStreamCall[api.WatchRequest, api.WatchRespons
         if self._attempts is None:
             self._attempts = self._connection.attempts(limited=not self._connected_once)
         if self._call is None:
-            self._peer = self._connection.peer()
-            self._call = self._peer.objects.Watch(self._request)
+            peer = self._connection.peer()
+            self._begin(peer, peer.objects.Watch(self._request))
+        assert self._call is not None
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -162,12 +170,20 @@ class Watch(_Stream["grpc.aio.UnaryStreamCall[api.WatchRequest, api.WatchRespons
 class LogStream(_Stream["grpc.aio.UnaryStreamCall[api.LogRequest, api.LogChunk]"]):
     """A container's output: `async for data in stream` gives bytes, whole lines where possible.
 
+    A log that is followed goes on by itself, where it was, when its master or the agent's link is lost.
     Ends with the log, or with close(). Raises while iterating: ApiError.
     """
 
     def __init__(self, connection: Connection, request: api.LogRequest) -> None:
         super().__init__(connection)
         self._request = request
+        self._limit = request.options.limit_bytes if request.options.HasField("limit_bytes") else None
+        # Bytes given out in all; of them those after the position in the request; and what has come after
+        # that position by the present call, given out or not.
+        self._given = 0
+        self._behind = 0
+        self._received = 0
+        self._broke_at: float | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -175,20 +191,16 @@ class LogStream(_Stream["grpc.aio.UnaryStreamCall[api.LogRequest, api.LogChunk]"
     async def __anext__(self) -> bytes:
         while not self._closed:
             if self._attempts is None:
-                self._attempts = self._connection.attempts()
-            peer = self._connection.peer()
+                self._attempts = self._connection.attempts(limited=not self._request.options.position)
             if self._call is None:
-                self._call = peer.logs.Read(self._request)
+                peer = self._connection.peer()
+                self._begin(peer, peer.logs.Read(self._request))
+            assert self._call is not None
+            assert self._peer is not None
             try:
                 chunk: Any = await self._call.read()
             except grpc.aio.AioRpcError as error:
-                failed = self._connection.meant(error)
-                self._call = None
-                if not never_sent(error):
-                    raise failed from None
-                self._connection.leave(peer)
-                if not await self._attempts.again():
-                    raise failed from None
+                await self._failed(self._connection.meant(error), unsent=never_sent(error))
                 continue
             except asyncio.CancelledError as error:
                 if self._closed:
@@ -198,5 +210,50 @@ class LogStream(_Stream["grpc.aio.UnaryStreamCall[api.LogRequest, api.LogChunk]"
                 raise Unavailable("the connection to the master was closed") from None
             if not isinstance(chunk, api.LogChunk):
                 break
-            return chunk.data
+            data = self._take(chunk)
+            if data:
+                return data
         raise StopAsyncIteration
+
+    async def _failed(self, failed: ApiError, *, unsent: bool) -> None:
+        """Returns when another attempt is due. Raises: what failed, when there is to be none."""
+        self._call = None
+        options = self._request.options
+        resumes = options.follow and bool(options.position)
+        now = asyncio.get_running_loop().time()
+        if self._broke_at is None:
+            self._broke_at = now
+        late = now - self._broke_at > RESUME_SECONDS
+        # A master that cannot reach the agent yet, or does not lead, may be able to in a moment.
+        again = unsent or failed.not_done or (resumes and not late and isinstance(failed, Unavailable))
+        if not again:
+            raise failed from None
+        self._received = 0
+        if self._limit is not None:
+            options.limit_bytes = self._limit - (self._given - self._behind)
+        assert self._peer is not None
+        assert self._attempts is not None
+        self._connection.leave(self._peer)
+        if late or not await self._attempts.again(answered=not unsent):
+            raise failed from None
+
+    def _take(self, chunk: api.LogChunk) -> bytes:
+        """What of it is new."""
+        options = self._request.options
+        self._broke_at = None
+        if chunk.data:
+            self._attempts = None
+        elif chunk.position != options.position:
+            # The log's beginning; or where it was is rotated away, and all that comes is new.
+            self._behind = self._received = 0
+        data = chunk.data[max(0, self._behind - self._received) :]
+        self._received += len(chunk.data)
+        self._behind = max(self._behind, self._received)
+        self._given += len(data)
+        if chunk.position:
+            for name in ("since_seconds", "since_time", "tail_lines"):
+                options.ClearField(name)
+            options.position = chunk.position
+            self._behind -= self._received
+            self._received = 0
+        return data

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.logs import LogFailure, LogQuery, end_of_log, read_log, runs_of
+from agents.logs import LogFailure, LogQuery, end_of_log, read_log, read_positioned, runs_of
 from agents.runtime.spawner.capture import Capture, LogFile, stamp
 
 STAMP = "2026-01-02T03:04:05.{:09d}Z"
@@ -197,3 +197,22 @@ def test_a_disk_that_fills_up_in_a_record_spoils_no_later_one(tmp_path: Path) ->
 
 def test_stamps_are_rfc_3339_with_nanoseconds() -> None:
     assert stamp(1_700_000_000_000_000_005) == b"2023-11-14T22:13:20.000000005Z"
+
+
+async def test_a_reading_goes_on_where_another_one_was(tmp_path: Path) -> None:
+    path = tmp_path / "1.log"
+    path.write_text("".join(record(i, f"line {i}") for i in range(100)))
+    pieces = [piece async for piece in read_positioned(path, LogQuery(tail_lines=40), always)]
+    begin, end = pieces[0][1], pieces[-1][1]
+    assert pieces[0][0] == b""
+    assert b"".join(data for data, _ in pieces).decode() == lines(*range(60, 100))
+    assert await read(path, at=begin) == lines(*range(60, 100))
+    assert await read(path, at=end) == ""
+    with path.open("a") as file:
+        file.write(record(100, "line 100"))
+    # The file that it was in is rotated meanwhile, and then gone.
+    path.rename(tmp_path / "1.log.1")
+    path.write_text(record(101, "line 101"))
+    assert await read(path, at=end) == lines(100, 101)
+    (tmp_path / "1.log.1").unlink()
+    assert await read(path, at=end) == lines(101)
