@@ -26,7 +26,7 @@ class Disk:
     """What survives a crash. state: what the machine was at the mark."""
 
     mark: SnapshotMark
-    hard_state: HardState = HardState()
+    hard_state: HardState = field(default_factory=HardState)
     entries: list[Entry] = field(default_factory=list)
     state: tuple[bytes, ...] = ()
 

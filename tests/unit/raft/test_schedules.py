@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -45,8 +46,8 @@ class Checker:
                     assert newer or core.term_at(index) == self.committed[index][0], "leader completeness"
         self.highest = max(self.highest, core.commit)
 
-    def persisted(self, node: Node, ready: Ready) -> None:
-        for entry in ready.entries:
+    def persisted(self, node: Node, entries: Sequence[Entry]) -> None:
+        for entry in entries:
             before = node.core.term_at(entry.index - 1)
             data, prev = self.written.setdefault((entry.index, entry.term), (entry.data, before))
             assert data == entry.data, "log matching"
@@ -151,14 +152,16 @@ class Schedule:
         if not node.up or (ready := node.core.ready()) is None:
             return None
         crash_at = rng.randrange(5) if rng.random() < self.crashes * 3 else None
-        self.checker.persisted(node, ready)
         if crash_at == 0:
             return node.crash()
         group.send(ready.send_now)
         if crash_at == 1:
             # Some of it reached the disk.
-            node.disk.write(ready.hard_state, ready.entries[: rng.randrange(len(ready.entries) + 1)])
+            written = ready.entries[: rng.randrange(len(ready.entries) + 1)]
+            self.checker.persisted(node, written)
+            node.disk.write(ready.hard_state, written)
             return node.crash()
+        self.checker.persisted(node, ready.entries)
         node.persist(ready)
         if crash_at == 2:
             return node.crash()
@@ -236,7 +239,7 @@ class Schedule:
                 for number in up:
                     while (ready := group[number].ready()) is not None:
                         node = group.nodes[number]
-                        self.checker.persisted(node, ready)
+                        self.checker.persisted(node, ready.entries)
                         group.send(ready.send_now)
                         node.persist(ready)
                         group.send(ready.send_after_sync)
