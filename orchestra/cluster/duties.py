@@ -67,12 +67,18 @@ class LeaderDuties:
 
     async def hand_over(self, to: int) -> pb.Answer:
         """Raises: CannotLead; StoreUnavailable when nobody has taken over in time."""
-        if to != self._core.node:
+        tries = 1
+        while to != self._core.node:
             try:
                 await self._driver.request(lambda core: core.transfer_leadership(to))
             except NotCaughtUp as error:
-                raise CannotLead(str(error)) from None
-            await self.not_leading()
+                if tries == _TRIES or to not in {0, *self._core.configuration.voters}:
+                    raise CannotLead(str(error)) from None
+                tries += 1
+                await asyncio.sleep(self._retry_seconds)
+            else:
+                await self.not_leading()
+                break
         return self._answer()
 
     async def not_leading(self) -> None:
