@@ -16,7 +16,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from orchestra.mvcc.keyindex import in_range
 from orchestra.mvcc.model import Event, KeyValue
 
 # So many changes are looked through sooner than looked up.
@@ -138,23 +137,23 @@ class History:
     def replaced_since(self, revision: int, key: bytes, range_end: bytes) -> dict[bytes, KeyValue | None]:
         """For each key of a range that changed after `revision`, what it was at `revision`.
 
-        Costs the changes since, or the keys of the range that have changed at all, whichever are fewer.
+        Costs the changes since, or the keys of the range that have changed at all, whichever costs less.
         """
         was: dict[bytes, KeyValue | None] = {}
-        since = len(self._events) - bisect_right(self._revisions, revision)
+        start = bisect_right(self._revisions, revision)
+        since = len(self._events) - start
         if since > _FEW:
             index = self._indexed()
             changed = index.changed(key, range_end)
-            if len(changed) < since:
+            # To look up a key costs what looking at a few changes does.
+            if 4 * len(changed) < since:
                 for each in changed:
                     event = index.first_after(revision, each)
                     if event is not None:
                         was[each] = event.prev_kv
                 return was
-        for event in self.after(revision):
-            each = event.kv.key
-            if each not in was and in_range(each, key, range_end):
-                was[each] = event.prev_kv
+        for event in self._matching(start, len(self._events), key, range_end):
+            was.setdefault(event.kv.key, event.prev_kv)
         return was
 
     def _indexed(self) -> _ChangesByKey:
