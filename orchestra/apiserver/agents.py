@@ -61,6 +61,8 @@ class AgentHub(agent_grpc.AgentsServicer):
     ) -> None:
         self.relays = LogRelays()
         self.liveness = liveness
+        # Nobody can be blamed for not having come through a door that is shut.
+        liveness.opened_ns = None
         self._objects = objects
         self._liveness = liveness
         self._masters = masters
@@ -85,7 +87,8 @@ class AgentHub(agent_grpc.AgentsServicer):
         self._node_watch: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Begins to follow the cluster."""
+        """Begins to follow the cluster, and takes agents in from now on."""
+        self.liveness.opened_ns = self._objects.clock.monotonic_ns()
         self._feed.start()
         self._node_watch = self._nodes.subscribe(self._node_changed)
 

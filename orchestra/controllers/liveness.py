@@ -39,14 +39,22 @@ class NodeState:
 
 
 class Liveness:
-    """The record of all nodes. Subscribers are called at once, in the caller's turn, and must not block."""
+    """The record of all nodes. Subscribers are called at once, in the caller's turn, and must not block.
+
+    opened_ns: from when on agents could dial in; None while they cannot yet; 0 if nobody says.
+    arrived_ns: when a node was first heard of that had not been before. Both monotonic.
+    """
 
     def __init__(self) -> None:
+        self.opened_ns: int | None = 0
+        self.arrived_ns = 0
         self._states: dict[str, NodeState] = {}
         self._subscribers: list[Callable[[str], None]] = []
 
     def connected(self, node: str, instance: str, now_ns: int) -> None:
         """The agent's stream is open and registered."""
+        if node not in self._states:
+            self.arrived_ns = now_ns
         self._set(NodeState(node, instance, connected=True, since_ns=now_ns, heard_ns=now_ns))
 
     def heartbeat(self, node: str, now_ns: int) -> None:

@@ -26,6 +26,8 @@ from orchestra.store.objects import ObjectStore
 log = get_logger("controllers.node")
 
 NS_PER_MS = 1_000_000
+# For so many startup graces agents that come late make the others be awaited for longer.
+ARRIVALS_MAX = 5
 
 
 class NodesReconciler:
@@ -137,13 +139,22 @@ class NodesReconciler:
         """How the node's agent stands, with the time of its loss or when it is to be judged."""
         state = self._liveness.state(name)
         if state is None:
-            since_ns = max(self._started_ns, self._known_since.get(name, 0))
-            judge_ns = since_ns + self._settings.startup_grace_ms * NS_PER_MS
+            judge_ns = self._awaited_until_ns(name, now_ns)
             return (Session.AWAITED if now_ns < judge_ns else Session.LOST), judge_ns
         suspect_ns = state.suspect_since_ns()
         if suspect_ns is None:
             return Session.OPEN, None
         return (Session.RESTARTING if now_ns < suspect_ns else Session.LOST), suspect_ns
+
+    def _awaited_until_ns(self, name: str, now_ns: int) -> int:
+        """By when a node has to dial in that has not yet. That many agents dial in at once, or that the
+        master was not ready for them, is not held against any: the time begins anew with each that comes.
+        """
+        grace_ns = self._settings.startup_grace_ms * NS_PER_MS
+        if self._liveness.opened_ns is None:
+            return now_ns + grace_ns
+        since_ns = max(self._started_ns, self._liveness.opened_ns, self._known_since.get(name, 0))
+        return min(max(since_ns, self._liveness.arrived_ns), since_ns + ARRIVALS_MAX * grace_ns) + grace_ns
 
     def _count(self, name: str, now_ns: int) -> None:
         """Notes how a node stands; called when that changes, so that nobody has to look at all nodes."""

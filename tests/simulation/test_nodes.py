@@ -134,7 +134,8 @@ def test_after_a_masters_restart_a_node_is_awaited_before_it_is_judged() -> None
         await world.start_master()
         began = world.now()
         await world.until(wants(lambda: not _on(world, "n5"), "still there"), 20.0, 0.01)
-        assert STARTUP_SECONDS <= world.now() - began <= STARTUP_SECONDS + GRACE_SECONDS + 0.2
+        # The others dial in within a moment; from the last of them on it is awaited.
+        assert STARTUP_SECONDS <= world.now() - began <= STARTUP_SECONDS + GRACE_SECONDS + 1.0
         world.nodes["n5"].start_agent()
         await world.converge()
 

@@ -1,5 +1,7 @@
 """Nodes that go and come back, on a small cluster."""
 
+import asyncio
+
 from orchestra.controllers.plans import nodes as plans
 from orchestra.controllers.plans import pods as podq
 from orchestra.controllers.plans.nodes import Disruption
@@ -135,6 +137,50 @@ async def test_a_new_master_waits_for_agents_before_it_judges(settings: Controll
     await world.start()
     await world.until(NODE, "", "n1", lambda n: not is_node_ready(n), "judged")
     assert world.clock.monotonic_ns() - began >= settings.startup_grace_ms * 10**6 * 0.9
+    await world.stop()
+
+
+def known(name: str) -> core.Node:
+    """A Node whose agent an earlier master knew."""
+    node = core.Node(metadata=meta.ObjectMeta(name=name))
+    node.status.conditions.add(
+        type="Ready", status="True", reason="AgentReady", message="the agent's session is open"
+    )
+    return node
+
+
+async def test_nobody_is_missed_before_agents_can_dial_in(settings: ControllerSettings) -> None:
+    world = World(settings)
+    world.liveness.opened_ns = None
+    await world.objects.ensure_namespaces()
+    await world.objects.create(known("n1"))
+    await world.start()
+    waited = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(settings.startup_grace_ms * 2.5 / 1000, waited.set_result, None)
+    await waited
+    assert is_node_ready(await world.objects.get(NODE, "", "n1"))
+    opened = world.liveness.opened_ns = world.clock.monotonic_ns()
+    await world.until(NODE, "", "n1", lambda n: not is_node_ready(n), "judged")
+    assert world.clock.monotonic_ns() - opened >= settings.startup_grace_ms * 10**6
+    await world.stop()
+
+
+async def test_while_agents_still_dial_in_the_others_are_awaited(settings: ControllerSettings) -> None:
+    world = World(settings)
+    await world.objects.ensure_namespaces()
+    await world.objects.create(known("late"))
+    await world.start()
+    loop = asyncio.get_running_loop()
+    arrived = [0]
+
+    def arrive(name: str) -> None:
+        arrived[0] = world.clock.monotonic_ns()
+        world.liveness.connected(name, "a", arrived[0])
+
+    for number in range(3):
+        loop.call_later(settings.startup_grace_ms * 0.7 * (number + 1) / 1000, arrive, f"n{number}")
+    await world.until(NODE, "", "late", lambda n: not is_node_ready(n), "judged")
+    assert world.clock.monotonic_ns() - arrived[0] >= settings.startup_grace_ms * 10**6
     await world.stop()
 
 
