@@ -217,8 +217,7 @@ async def test_a_cluster_of_three_loses_one(tmp_path: Path) -> None:
         async with await EtcdStore.open([server.address for server in servers]) as store:
             with store.watch(b"k") as watch:
                 written = [await put(store, b"k") for _ in range(5)]
-                at = store._connection.endpoint.address
-                victim = next(server for server in servers if server.address == at)
+                victim = next(server for server in servers if server.address == store.address)
                 assert victim.process is not None
                 # Silent, not gone: only deadlines tell.
                 victim.process.send_signal(signal.SIGSTOP)

@@ -42,6 +42,7 @@ class ChangeStream:
         self._seen = seen
         self._call: WatchCall | None = None
         self._endpoint: Endpoint | None = None
+        self._opening: asyncio.Timeout | None = None
         self._part: list[Event] = []
         self._backoff = connection.backoff()
         self._closed = asyncio.Event()
@@ -95,9 +96,12 @@ class ChangeStream:
         create = rpc.WatchCreateRequest(
             key=b"\0", range_end=b"\0", start_revision=self._next, prev_kv=True, fragment=True
         )
-        async with asyncio.timeout(OPEN_SECONDS):
-            await call.write(rpc.WatchRequest(create_request=create))
-            response = await call.read()
+        try:
+            async with asyncio.timeout(OPEN_SECONDS) as self._opening:
+                await call.write(rpc.WatchRequest(create_request=create))
+                response = await call.read()
+        finally:
+            self._opening = None
         self._check(response)
 
     async def _receive(self) -> Sequence[Event]:
@@ -153,13 +157,18 @@ class ChangeStream:
 
     def restart(self) -> None:
         """Gives up the member that tells the changes, for another one if there is one."""
-        if self._call is not None:
-            if self._endpoint is not None:
-                self._connection.failed(self._endpoint)
-            self._call.cancel()
+        if self._endpoint is not None:
+            self._connection.failed(self._endpoint)
+        self._cut()
 
     def close(self) -> None:
         """Ends the stream, and a read that waits."""
         self._closed.set()
+        self._cut()
+
+    def _cut(self) -> None:
         if self._call is not None:
             self._call.cancel()
+        if self._opening is not None and not self._opening.expired():
+            # grpc.aio does not wake who waits to write to a call that is cancelled.
+            self._opening.reschedule(asyncio.get_running_loop().time())

@@ -110,6 +110,11 @@ class EtcdStore:
         return self._connection.closed
 
     @property
+    def address(self) -> str:
+        """The member that is asked now."""
+        return self._connection.endpoint.address
+
+    @property
     def rng(self) -> random.Random:
         """The chance that its waits are jittered by."""
         return self._connection.rng
@@ -169,9 +174,10 @@ class EtcdStore:
     async def _range(self, request: Range, limit: int, key: bytes, revision: int) -> rpc.RangeResponse:
         message = words.range_request(request)
         message.limit, message.key, message.revision = limit, key, revision
+        needs = () if request.serializable else NEEDS_LEADER
         try:
             answer = await self._connection.call(
-                lambda endpoint, left: endpoint.kv.Range(message, timeout=left),
+                lambda endpoint, left: endpoint.kv.Range(message, timeout=left, metadata=needs),
                 repeatable=True,
                 asked=request,
             )
@@ -188,7 +194,7 @@ class EtcdStore:
         message = words.txn_request(request)
         try:
             answer = await self._connection.call(
-                lambda endpoint, left: endpoint.kv.Txn(message, timeout=left),
+                lambda endpoint, left: endpoint.kv.Txn(message, timeout=left, metadata=NEEDS_LEADER),
                 repeatable=not _writes(request),
                 asked=request,
             )
@@ -214,7 +220,10 @@ class EtcdStore:
         try:
             # Without a name it may be granted twice: nobody will keep the other one alive.
             answer = await self._connection.call(
-                lambda endpoint, left: endpoint.lease.LeaseGrant(request, timeout=left), repeatable=not lease
+                lambda endpoint, left: endpoint.lease.LeaseGrant(
+                    request, timeout=left, metadata=NEEDS_LEADER
+                ),
+                repeatable=not lease,
             )
         except LeaseExists as error:
             raise LeaseExists(lease) from error
@@ -226,7 +235,10 @@ class EtcdStore:
         request = rpc.LeaseRevokeRequest(ID=lease)
         try:
             answer = await self._connection.call(
-                lambda endpoint, left: endpoint.lease.LeaseRevoke(request, timeout=left), repeatable=False
+                lambda endpoint, left: endpoint.lease.LeaseRevoke(
+                    request, timeout=left, metadata=NEEDS_LEADER
+                ),
+                repeatable=False,
             )
         except LeaseNotFound as error:
             raise LeaseNotFound(lease) from error
@@ -254,7 +266,8 @@ class EtcdStore:
         request = rpc.CompactionRequest(revision=revision)
         try:
             answer = await self._connection.call(
-                lambda endpoint, left: endpoint.kv.Compact(request, timeout=left), repeatable=False
+                lambda endpoint, left: endpoint.kv.Compact(request, timeout=left, metadata=NEEDS_LEADER),
+                repeatable=False,
             )
         except FutureRevision as error:
             raise FutureRevision(revision, self._revision) from error
@@ -263,11 +276,6 @@ class EtcdStore:
         self._seen(answer.header)
         self._compacted_at = max(self._compacted_at, revision)
         self._watches.compacted(revision)
-
-    async def reached(self, revision: int) -> None:
-        """Waits until `revision` has been seen as a change."""
-        with self.watch(b"\0", b"\0", start_revision=revision) as watch:
-            await anext(watch)
 
     async def _compacted(self) -> Compacted:
         """The refusal with the revision that etcd leaves out."""
