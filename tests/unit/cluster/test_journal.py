@@ -440,3 +440,15 @@ def test_it_is_a_list_of_entries_and_a_hard_state(
 def test_the_head_is_a_type_of_its_own() -> None:
     assert len({HEAD, ENTRY, HARD_STATE, INSTALLED}) == 4
     assert issubclass(Damaged, StorageError)
+
+
+def test_what_was_installed_is_known_when_its_record_is_gone(tmp_path: Path) -> None:
+    journal = created(tmp_path, segment_bytes=1)
+    journal.append(HardState(1, 1, 0), entries(1, 3))
+    journal.installed(mark(50), None)
+    journal.append(None, entries(51, 1))
+    assert journal.drop_through(50) == 3
+    journal.close()
+    assert content(tmp_path, mark(50)) == (HardState(1, 1, 50), entries(51, 1))
+    with pytest.raises(Damaged, match="begins after a snapshot at entry 50 of term 1"):
+        content(tmp_path, mark(50, term=2))
