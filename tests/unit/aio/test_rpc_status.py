@@ -94,7 +94,10 @@ class Caller:
 
 @asynccontextmanager
 async def serving(behave: Callable[[], Any]) -> AsyncIterator[tuple[Service, Caller, RpcServer]]:
-    server, service = RpcServer(translate={StoreTrouble: lambda error: Unavailable(str(error))}), Service(behave)
+    server, service = (
+        RpcServer(translate={StoreTrouble: lambda error: Unavailable(str(error))}),
+        Service(behave),
+    )
     server.add(lambda it, to: it.add_to(to), service, "orchestra.test.T")
     port = await server.start("127.0.0.1:0")
     target = f"127.0.0.1:{port}"
@@ -298,3 +301,9 @@ def test_what_is_no_address(address: str) -> None:
 @pytest.mark.parametrize("address", ["host:1", "127.0.0.1:7600", "[::1]:7600", "unix:/tmp/x"])
 def test_what_is_an_address(address: str) -> None:
     assert check_address(address) == address
+
+
+@pytest.mark.parametrize("not_done", [True, False])
+async def test_that_nothing_was_done_is_told(not_done: bool) -> None:
+    async with serving(raising(Unavailable("no leader", not_done=not_done))) as (_, caller, _):
+        assert (await caller.error(caller.call_raw)).not_done is not_done
