@@ -1,5 +1,6 @@
 """The masters as members of the replicated store: who they are, how they come and go, and its backup."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -27,8 +28,11 @@ from orchestra.cluster.membership import (
     UnhealthyCluster,
 )
 from orchestra.pb import api_v1_pb2 as api
+from orchestra.store.leadership import Leader, Leadership
 
 RETRY_AFTER_MS: Final = 200
+# How long the new leader is waited for to say so.
+MOVED_SECONDS: Final = 2.0
 
 _TABLE: Final[Mapping[type[MembershipRefused], Callable[[str], ApiError]]] = {
     MemberNotFound: NotFound,
@@ -76,8 +80,9 @@ class Group(Protocol):
 class Masters:
     """The Cluster service's calls about members. Any member answers; changes go to the leader by itself."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, leadership: Leadership) -> None:
         self._group = group
+        self._leadership = leadership
 
     def listed(self) -> api.MembersResponse:
         """Everyone, as this member knows it."""
@@ -138,9 +143,22 @@ class Masters:
         to = self._find(request.member) if request.member else None
         if to is not None and to.is_learner:
             raise PreconditionFailed(f"{to.name} is a learner and cannot lead: promote it first")
+        before = self._leadership.leader
         with _mapped():
             await self._group.move_leader(to.id if to is not None else 0)
+        if to is None or before is None or to.name != before.name:
+            await self._moved(before)
         return self.listed()
+
+    async def _moved(self, before: Leader | None) -> None:
+        """Until this member knows of it too, so that the answer tells who leads now."""
+        leadership = self._leadership
+        try:
+            async with asyncio.timeout(MOVED_SECONDS):
+                while leadership.leader is None or leadership.leader == before:
+                    await leadership.changed()
+        except TimeoutError:
+            return
 
     def snapshot(self) -> Iterator[bytes]:
         """The whole store, as `orchestra snapshot save` writes it to a file."""

@@ -174,7 +174,7 @@ def _count(number: int, what: str) -> str:
 
 
 async def _who_listens(client: "Client", cluster: LocalCluster) -> str:
-    nodes = f"{len(cluster.agents)} nodes are Ready"
+    nodes = f"{_count(len(cluster.agents), 'node')} Ready"
     if len(cluster.masters) == 1:
         return f"the master listens on {cluster.server}, {nodes}"
     leader = (await client.status()).leader

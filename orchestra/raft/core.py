@@ -172,7 +172,7 @@ class RaftCore:
         heard = {node: progress.active for node, progress in state.followers.items()}
         heard[state.node] = True
         for progress in state.followers.values():
-            progress.active = False
+            progress.was_active, progress.active = progress.active, False
         return decided(state.log.configuration, heard) is True
 
     def propose(self, datas: Sequence[bytes]) -> int:
@@ -340,6 +340,6 @@ class RaftCore:
         """What a leader knows of the others; empty for everyone else."""
         learners = self._state.log.configuration.learners
         return [
-            FollowerProgress(node, p.match, p.next, p.pace.value, p.active, node in learners)
+            FollowerProgress(node, p.match, p.next, p.pace.value, p.heard_lately, node in learners)
             for node, p in self._state.followers.items()
         ]

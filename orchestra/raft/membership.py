@@ -29,7 +29,7 @@ def change(state: State, voters: frozenset[int], learners: frozenset[int], conte
     for node in sorted((voters - now.voters) & now.learners):
         progress = state.followers[node]
         lag = state.log.last_index - progress.match
-        if progress.pace is not Pace.REPLICATE or not progress.active or lag > CAUGHT_UP_ENTRIES:
+        if progress.pace is not Pace.REPLICATE or not progress.heard_lately or lag > CAUGHT_UP_ENTRIES:
             raise NotCaughtUp(
                 f"{node:016x} does not have enough of the log yet to vote: {lag} entries are missing"
             )
@@ -66,7 +66,7 @@ def leave_if_removed(state: State) -> None:
     heirs = [
         (-progress.match, node)
         for node, progress in state.followers.items()
-        if node in log.configuration.voters and progress.active
+        if node in log.configuration.voters and progress.heard_lately
     ]
     if heirs:
         _, heir = min(heirs)

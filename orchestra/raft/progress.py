@@ -50,7 +50,8 @@ class Sending:
 class Progress:
     """One member, as its leader sees it. It is known to have everything up to `match`; `next` is sent next.
 
-    active: it was heard of since the leader last counted who is there (thesis §6.2).
+    active: it was heard of since the leader last counted who is there (thesis §6.2). was_active: it was when
+    the leader counted.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Progress:
         "poked",
         "sending",
         "snapshot_after_tick",
+        "was_active",
     )
 
     def __init__(self, next_index: int) -> None:
@@ -73,6 +75,7 @@ class Progress:
         self.next = next_index
         self.pace = Pace.PROBE
         self.active = True
+        self.was_active = False
         self.paused = False
         self.poked = False
         self.commit_sent = 0
@@ -80,6 +83,11 @@ class Progress:
         self.snapshot_after_tick = 0
         self._under_way: deque[tuple[int, int]] = deque()
         self._bytes = 0
+
+    @property
+    def heard_lately(self) -> bool:
+        """Whether it was heard of, also while the leader has only just begun to count anew."""
+        return self.active or self.was_active
 
     def probe(self) -> None:
         """Sends one message and waits, from what is known to match."""

@@ -15,7 +15,9 @@ def transfer(state: State, to: int) -> None:
     able = {
         node: progress
         for node, progress in state.followers.items()
-        if node in state.log.configuration.voters and progress.active and progress.pace is Pace.REPLICATE
+        if node in state.log.configuration.voters
+        and progress.heard_lately
+        and progress.pace is Pace.REPLICATE
     }
     if to == NOBODY:
         to = min(able, key=lambda node: (-able[node].match, node), default=NOBODY)

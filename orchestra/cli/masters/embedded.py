@@ -23,6 +23,7 @@ log = get_logger("master")
 HAND_OVER_SECONDS = 1.0
 # Between two attempts of a learner to get its vote.
 PROMOTION_MS = (100, 2_000)
+PUBLISH_MS = (100, 2_000)
 STOP_GRACE_SECONDS = 0.5
 
 
@@ -34,7 +35,7 @@ class Embedded:
         self._member = member
         self._links = links
         self._etcd: EtcdServer | None = None
-        self.members: Masters | None = Masters(member)
+        self.members: Masters | None = Masters(member, member.leadership)
 
     @property
     def store(self) -> Store:
@@ -58,12 +59,17 @@ class Embedded:
     async def start(self, supervisor: Supervisor, api_address: str) -> None:
         """Serves etcd's API, if that is wanted, and tells the cluster where this master is reached."""
         settings, etcd_address = self._settings, ""
+        # Before it can lead, which it then says with its address.
+        self._member.api_address = api_address
         if settings.etcd_listen:
             self._etcd = EtcdServer(self._member)
             etcd_address = settings.etcd_address(await self._etcd.start(settings.etcd_listen))
+        # Parts that come to an end are not missed afterwards.
         supervisor.start("addresses", lambda: self._publish(api_address, etcd_address))
+        supervisor.forget("addresses")
         if settings.join and not settings.learner:
             supervisor.start("promotion", self._promotion)
+            supervisor.forget("promotion")
 
     def lead(self, supervisor: Supervisor) -> None:
         """The members keep their store in order by themselves."""
@@ -100,9 +106,13 @@ class Embedded:
     async def _publish(self, api_address: str, etcd_address: str) -> None:
         """Until every member knows where this one is reached."""
         peer = self._settings.peer_advertise
-        own = self._own()
-        if own is not None and peer and tuple(own.peer_addresses) != (peer,):
-            await self._member.update_member(replace(own, peer_addresses=(peer,)))
+        backoff = Backoff(*PUBLISH_MS)
+        while peer and (own := self._own()) is not None and tuple(own.peer_addresses) != (peer,):
+            try:
+                await self._member.update_member(replace(own, peer_addresses=(peer,)))
+            except (MembershipRefused, StoreUnavailable) as error:
+                log.info("could not tell the others this master's peer address", why=error)
+                await asyncio.sleep(backoff.next_ms() / 1000)
         await self._member.publish(api_address, etcd_address)
 
     async def _promotion(self) -> None:
@@ -155,5 +165,5 @@ def _hello(member: Member) -> pb.HelloResponse:
         cluster=member.cluster_id,
         member=int(member.member_id, 16),
         leader=member.leader,
-        configuration=configuration_to_wire(member.configuration),
+        configuration=configuration_to_wire(member.core.configuration),
     )

@@ -69,6 +69,7 @@ class Reign:
     async def run(self, supervisor: Supervisor, door: AgentsDoor) -> None:
         """Leads until cancelled; who made the supervisor stops it."""
         supervisor.start("namespaces", self.objects.ensure_namespaces)
+        supervisor.forget("namespaces")
         supervisor.start("informers", self.informers.run)
         supervisor.start("events", self.recorder.run)
         self.controllers.start(supervisor)
