@@ -9,14 +9,16 @@ the newest state with the changes since taken back. A key that never changes cos
     compact 6                events [6 delete a]; what it replaced is forgotten, 5 can no longer be read
 
 Changes by key are looked up in an index that is made when somebody first reads far back, and forgotten with
-the next compaction: writing costs nothing for it.
+the next compaction: writing costs nothing for it. Who reads a revision twice is probably paging through it:
+what has changed since is kept in order then, and only added to, so that a page costs what it holds.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import merge
 from operator import attrgetter
 
-from orchestra.mvcc.model import Event, KeyValue
+from orchestra.mvcc.model import Event, EventType, KeyValue
 
 # So many changes are looked through sooner than looked up.
 _FEW = 256
@@ -56,20 +58,128 @@ class _ChangesByKey:
 
     def changed(self, key: bytes, range_end: bytes) -> Sequence[bytes]:
         """The keys of a range that have changed at all, ascending."""
-        keys = self._keys
-        start = bisect_left(keys, key)
-        return keys[start:] if range_end == b"\0" else keys[start : bisect_left(keys, range_end, start)]
+        return self._keys[slice(*_places(self._keys, key, range_end))]
+
+    def newest(self, key: bytes) -> Event:
+        """The newest change of a key that has changed."""
+        return self._by_key[key][-1]
+
+
+class Since:
+    """What has changed in a range since a revision.
+
+    was: each changed key's value then, None if it was not there; may hold keys outside the range, too.
+    before, live: how many changed keys were there then, and are there now. gone: who only was, ascending.
+    """
+
+    __slots__ = ("before", "gone", "live", "was")
+
+    def __init__(
+        self, was: Mapping[bytes, KeyValue | None], before: int, live: int, gone: Sequence[bytes]
+    ) -> None:
+        self.was = was
+        self.before = before
+        self.live = live
+        self.gone = gone
+
+    def undone(self, keys: Iterable[bytes], current: Mapping[bytes, KeyValue]) -> Iterator[KeyValue]:
+        """The range as it was, ascending, from the keys that it has now. Lazy: ends where its reader does."""
+        was = self.was
+        kvs = filter(None, (was[key] if key in was else current[key] for key in keys))
+        if not self.gone:
+            return kvs
+        return merge(kvs, filter(None, map(was.__getitem__, self.gone)), key=attrgetter("key"))
+
+
+class _Page:
+    """What has changed anywhere since `revision`, by the first `added` events of a history."""
+
+    __slots__ = ("_alive", "_before", "_gone", "_live", "added", "was")
+
+    def __init__(self, start: int) -> None:
+        self.added = start
+        self.was: dict[bytes, KeyValue | None] = {}
+        self._alive: dict[bytes, bool] = {}
+        self._before: list[bytes] = []
+        self._live: list[bytes] = []
+        self._gone: list[bytes] = []
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """The events after those that it has."""
+        self.added += len(events)
+        if len(events) <= _FEW:
+            for event in events:
+                self._add(event)
+            return
+        was, alive = self.was, self._alive
+        for event in events:
+            key = event.kv.key
+            was.setdefault(key, event.prev_kv)
+            alive[key] = event.type is EventType.PUT
+        self._before = sorted([key for key, kv in was.items() if kv])
+        self._live = sorted([key for key, lives in alive.items() if lives])
+        self._gone = [key for key in self._before if not alive[key]]
+
+    def _add(self, event: Event) -> None:
+        key, lives = event.kv.key, event.type is EventType.PUT
+        if key not in self.was:
+            self.was[key] = event.prev_kv
+            self._alive[key] = False
+            if event.prev_kv:
+                insort(self._before, key)
+                insort(self._gone, key)
+        if lives != self._alive[key]:
+            self._alive[key] = lives
+            _move(self._live, key, lives)
+            if self.was[key]:
+                _move(self._gone, key, not lives)
+
+    def since(self, key: bytes, range_end: bytes) -> Since:
+        """Of a range."""
+        before, live = (_places(keys, key, range_end) for keys in (self._before, self._live))
+        gone = self._gone[slice(*_places(self._gone, key, range_end))]
+        return Since(self.was, before[1] - before[0], live[1] - live[0], gone)
+
+
+def _move(keys: list[bytes], key: bytes, inside: bool) -> None:
+    if inside:
+        insort(keys, key)
+    else:
+        del keys[bisect_left(keys, key)]
+
+
+def _places(keys: list[bytes], key: bytes, range_end: bytes) -> tuple[int, int]:
+    """Where the keys of a range begin and end."""
+    start = bisect_left(keys, key)
+    return start, len(keys) if range_end == b"\0" else bisect_left(keys, range_end, start)
+
+
+def _changes(events: Sequence[Event]) -> Since:
+    was: dict[bytes, KeyValue | None] = {}
+    alive: dict[bytes, bool] = {}
+    for event in events:
+        key = event.kv.key
+        was.setdefault(key, event.prev_kv)
+        alive[key] = event.type is EventType.PUT
+    return _of(was, alive)
+
+
+def _of(was: dict[bytes, KeyValue | None], alive: dict[bytes, bool]) -> Since:
+    before = [key for key, kv in was.items() if kv]
+    return Since(was, len(before), sum(alive.values()), sorted([key for key in before if not alive[key]]))
 
 
 class History:
     """Events by revision. Bound: by compaction; the store's owner decides when."""
 
-    __slots__ = ("_by_key", "_events", "_revisions", "value_bytes")
+    __slots__ = ("_by_key", "_events", "_page", "_read_revision", "_revisions", "value_bytes")
 
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._revisions: list[int] = []
         self._by_key: _ChangesByKey | None = None
+        self._read_revision = 0
+        self._page: _Page | None = None
         self.value_bytes = 0
 
     def __len__(self) -> int:
@@ -134,27 +244,43 @@ class History:
                 return event
         return None
 
-    def replaced_since(self, revision: int, key: bytes, range_end: bytes) -> dict[bytes, KeyValue | None]:
-        """For each key of a range that changed after `revision`, what it was at `revision`.
+    def changed_since(self, revision: int, key: bytes, range_end: bytes) -> Since:
+        """What has changed in a range since a revision.
 
-        Costs the changes since, or the keys of the range that have changed at all, whichever costs less.
+        Costs the changes since, or the keys of the range that have changed at all, whichever costs less; for
+        the next range at that revision, the changes since this one.
         """
-        was: dict[bytes, KeyValue | None] = {}
         start = bisect_right(self._revisions, revision)
-        since = len(self._events) - start
-        if since > _FEW:
-            index = self._indexed()
-            changed = index.changed(key, range_end)
-            # To look up a key costs what looking at a few changes does.
-            if 4 * len(changed) < since:
-                for each in changed:
-                    event = index.first_after(revision, each)
-                    if event is not None:
-                        was[each] = event.prev_kv
-                return was
-        for event in self._matching(start, len(self._events), key, range_end):
-            was.setdefault(event.kv.key, event.prev_kv)
-        return was
+        if len(self._events) - start <= _FEW:
+            return _changes(self._matching(start, len(self._events), key, range_end))
+        if self._read_revision != revision:
+            self._read_revision, self._page = revision, None
+            return self._look_up(revision, start, key, range_end)
+        page = self._page
+        if page is None:
+            page = self._page = _Page(start)
+        if page.added < len(self._events):
+            page.extend(self._events[page.added :])
+        return page.since(key, range_end)
+
+    def _look_up(self, revision: int, start: int, key: bytes, range_end: bytes) -> Since:
+        index = self._indexed()
+        changed = index.changed(key, range_end)
+        # To look up a key costs what looking at a few changes does.
+        if 4 * len(changed) >= len(self._events) - start:
+            return _changes(self._matching(start, len(self._events), key, range_end))
+        was: dict[bytes, KeyValue | None] = {}
+        alive: dict[bytes, bool] = {}
+        for each in changed:
+            event = index.first_after(revision, each)
+            if event is not None:
+                was[each] = event.prev_kv
+                alive[each] = index.newest(each).type is EventType.PUT
+        return _of(was, alive)
+
+    def changed_at_all(self) -> Since:
+        """What has changed since the history begins; the same whatever happens after the call."""
+        return _changes(self._events)
 
     def _indexed(self) -> _ChangesByKey:
         index = self._by_key
@@ -187,6 +313,7 @@ class History:
             event = self._events[at]
             self._events[at] = Event(event.type, event.kv)
         self._by_key = None
+        self._page = None
 
     def copy(self) -> list[Event]:
         """The events as they are now, to be read while the history goes on."""

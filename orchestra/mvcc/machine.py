@@ -5,7 +5,6 @@ A refused command changes nothing but the applied index.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import merge
 from operator import attrgetter, eq, gt, lt, ne
 
 from orchestra.mvcc.alarms import AlarmResult, Alarms
@@ -183,12 +182,9 @@ class Machine:
     def _past(self, revision: int, key: bytes, range_end: bytes) -> tuple[Iterable[KeyValue], int]:
         """A range as it was, and how many keys it had: as it is, with what changed since taken back."""
         self._record()
-        was = self.history.replaced_since(revision, key, range_end)
-        before = sorted([kv for kv in was.values() if kv], key=_key_of)
-        current = self._current
-        count = self._keys.count(key, range_end) - sum([each in current for each in was]) + len(before)
-        unchanged = (current[each] for each in self._keys.scan(key, range_end) if each not in was)
-        return merge(unchanged, before, key=_key_of) if before else unchanged, count
+        since = self.history.changed_since(revision, key, range_end)
+        count = self._keys.count(key, range_end) - since.live + since.before
+        return since.undone(self._keys.scan(key, range_end), self._current), count
 
     # Writing.
 
@@ -354,10 +350,7 @@ class Machine:
 
     def base(self) -> Iterator[KeyValue]:
         """The keys as they stood before the history begins, ascending; whatever happens after the call."""
-        was = self.history.replaced_since(0, b"\0", b"\0")
-        before = sorted((kv for kv in was.values() if kv), key=_key_of)
-        keys, current = list(self._keys), self._current.copy()
-        return merge((current[key] for key in keys if key not in was), before, key=_key_of)
+        return self.history.changed_at_all().undone(list(self._keys), self._current.copy())
 
     @classmethod
     def rebuilt(
@@ -394,6 +387,3 @@ class Machine:
             if kv.lease:
                 machine.leases[kv.lease].keys.add(kv.key)
         return machine
-
-
-_key_of = attrgetter("key")

@@ -1,9 +1,12 @@
 """The machine's edges that the model does not look at: encoding, snapshots, retention, its place in the log."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestra.mvcc import history
 from orchestra.mvcc.commands import (
     AlarmActivate,
     AlarmDeactivate,
@@ -265,6 +268,28 @@ def test_the_far_past_is_looked_up_and_not_looked_through() -> None:
                 assert (list(page.kvs), page.count, page.more) == (kept[:3], len(kept), len(kept) > 3)
                 one = machine.range(Range(b"5", revision=revision))
                 assert list(one.kvs) == [kv for kv in seen[revision] if kv.key == b"5"]
+
+
+@pytest.mark.parametrize("few", [0, 3, 1000])
+def test_paging_through_the_past_while_it_goes_on(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether what has changed is looked through, looked up or kept in order and added to."""
+    monkeypatch.setattr(history, "_FEW", few)
+    machine, rng = Machine(), random.Random(few)
+
+    def write(times: int) -> None:
+        for _ in range(times):
+            key = b"%d" % rng.randrange(60)
+            apply(machine, Txn((), (rng.choice((Put(key, b"x"), Put(key, b"y"), DeleteRange(key))),)))
+
+    write(100)
+    revision = machine.revision
+    before = list(machine.range(Range(b"\0", b"\0")).kvs)
+    for _ in range(60):
+        write(rng.randrange(5))
+        start, end = b"%d" % rng.randrange(60), rng.choice((b"\0", b"4", b"7"))
+        kept = [kv for kv in before if kv.key >= start and (end == b"\0" or kv.key < end)]
+        page = machine.range(Range(start, end, limit=5, revision=revision))
+        assert (list(page.kvs), page.count, page.more) == (kept[:5], len(kept), len(kept) > 5)
 
 
 def test_hashes_tell_what_differs() -> None:
