@@ -251,6 +251,11 @@ class Member:
         return self.core.configuration.all_voters == {self._id}
 
     @property
+    def term(self) -> int:
+        """Raft's term."""
+        return self.core.term
+
+    @property
     def leader(self) -> int:
         """The leading member, 0 while there is none that this one knows of."""
         return self.core.leader

@@ -1,6 +1,6 @@
 """What etcd's API needs of a member: the one place to adapt when the member changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from orchestra.cluster.membership import MemberInfo
@@ -15,6 +15,21 @@ class Status(Protocol):
 
     @property
     def cluster(self) -> int: ...
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        ...
+
+    @property
+    def member_id(self) -> str:
+        """16 hexadecimal digits."""
+        ...
+
+    @property
+    def cluster_id(self) -> str:
+        """32 hexadecimal digits."""
+        ...
 
     @property
     def term(self) -> int: ...
@@ -44,6 +59,21 @@ class Backend(Protocol):
     @property
     def store(self) -> LocalStore:
         """The member's store."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        ...
+
+    @property
+    def member_id(self) -> str:
+        """16 hexadecimal digits."""
+        ...
+
+    @property
+    def cluster_id(self) -> str:
+        """32 hexadecimal digits."""
         ...
 
     @property
@@ -83,6 +113,6 @@ class Backend(Protocol):
         """Seconds left by the leader's clock. Raises: LeaseNotFound, StoreUnavailable."""
         ...
 
-    def backup(self) -> Iterator[bytes]:
-        """A backup file of the state as it is at the call, part by part."""
+    def snapshot_chunks(self) -> AsyncIterator[bytes]:
+        """The whole store as a snapshot file holds it. Raises: StoreUnavailable."""
         ...

@@ -9,6 +9,7 @@ from orchestra.etcdapi.errors import (
     EtcdError,
 )
 from orchestra.etcdapi.header import Headers
+from orchestra.etcdapi.lease import Bits
 from orchestra.etcdapi.locking import (
     created_at,
     first_created,
@@ -28,13 +29,14 @@ from orchestra.store.contract import StoreUnavailable, Watch
 class ElectionService:
     """Each method answers one request. Raises: EtcdError and what the store raises."""
 
-    def __init__(self, backend: Backend, headers: Headers) -> None:
+    def __init__(self, backend: Backend, headers: Headers, rng: Bits) -> None:
+        self._rng = rng
         self._store = backend.store
         self._headers = headers
 
     async def campaign(self, request: pb.CampaignRequest) -> pb.CampaignResponse:
         """Waits until the caller leads, as long as the caller does."""
-        lease = await session_lease(self._store, request.lease)
+        lease = await session_lease(self._store, request.lease, self._rng)
         prefix = request.name + b"/"
         key = prefix + format(lease, "x").encode()
         result = await self._store.txn(
@@ -58,7 +60,7 @@ class ElectionService:
         if not request.HasField("leader"):
             raise EtcdError(MISSING_LEADER_KEY)
         leader = request.leader
-        lease = await session_lease(self._store, leader.lease)
+        lease = await session_lease(self._store, leader.lease, self._rng)
         revision = await self._proclaim(leader.key, leader.rev, lease, request.value)
         return pb.ProclaimResponse(header=self._headers.at(revision))
 

@@ -1,6 +1,6 @@
 """etcd's Lease service."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import grpc.aio
 
@@ -14,17 +14,29 @@ from orchestra.pb import etcd_rpc_pb2 as pb
 TTL_SECONDS_MIN: Final = 2
 
 
+class Bits(Protocol):
+    """What lease ids are drawn from."""
+
+    def getrandbits(self, bits: int, /) -> int: ...
+
+
+def new_lease_id(rng: Bits) -> int:
+    """An id that nobody has: 63 bits, as etcd gives them."""
+    return rng.getrandbits(63) or 1
+
+
 class LeaseService:
     """Each method answers one request. Raises: what the store raises."""
 
-    def __init__(self, backend: Backend, headers: Headers) -> None:
+    def __init__(self, backend: Backend, headers: Headers, rng: Bits) -> None:
+        self._rng = rng
         self._backend = backend
         self._store = backend.store
         self._headers = headers
 
     async def grant(self, request: pb.LeaseGrantRequest) -> pb.LeaseGrantResponse:
         ttl_seconds = max(request.TTL, TTL_SECONDS_MIN)
-        lease = await self._store.lease_grant(ttl_seconds, request.ID)
+        lease = await self._store.lease_grant(ttl_seconds, request.ID or new_lease_id(self._rng))
         return pb.LeaseGrantResponse(header=self._headers.now(), ID=lease, TTL=ttl_seconds)
 
     async def revoke(self, request: pb.LeaseRevokeRequest) -> pb.LeaseRevokeResponse:

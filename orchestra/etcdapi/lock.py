@@ -2,6 +2,7 @@
 
 from orchestra.etcdapi.backend import Backend
 from orchestra.etcdapi.header import Headers
+from orchestra.etcdapi.lease import Bits
 from orchestra.etcdapi.locking import (
     created_at,
     first_created,
@@ -18,13 +19,14 @@ from orchestra.pb import etcd_lock_pb2 as pb
 class LockService:
     """Each method answers one request. Raises: what the store raises."""
 
-    def __init__(self, backend: Backend, headers: Headers) -> None:
+    def __init__(self, backend: Backend, headers: Headers, rng: Bits) -> None:
+        self._rng = rng
         self._store = backend.store
         self._headers = headers
 
     async def lock(self, request: pb.LockRequest) -> pb.LockResponse:
         """Waits for the lock, as long as the caller does. Locking twice with one lease is locking once."""
-        lease = await session_lease(self._store, request.lease)
+        lease = await session_lease(self._store, request.lease, self._rng)
         prefix = request.name + b"/"
         key = prefix + format(lease, "x").encode()
         owner = first_created(prefix)

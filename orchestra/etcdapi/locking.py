@@ -7,6 +7,7 @@ Source: etcd's client/v3/concurrency (key.go, mutex.go, election.go), on which i
 import asyncio
 from typing import Final
 
+from orchestra.etcdapi.lease import Bits, new_lease_id
 from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import (
     Compare,
@@ -30,9 +31,9 @@ SESSION_SECONDS: Final = 60
 CLEAN_UP_SECONDS: Final = 5.0
 
 
-async def session_lease(store: Store, lease: int) -> int:
+async def session_lease(store: Store, lease: int, rng: Bits) -> int:
     """The lease given, or a new one. Raises: StoreUnavailable, NoSpace."""
-    return lease or await store.lease_grant(SESSION_SECONDS)
+    return lease or await store.lease_grant(SESSION_SECONDS, new_lease_id(rng))
 
 
 def first_created(prefix: bytes) -> Range:

@@ -1,6 +1,7 @@
 """The server of etcd's API: the services, composed."""
 
 import asyncio
+import random
 from collections.abc import Mapping
 
 from orchestra.aio.rpc.limits import CLIENT_KEEPALIVE, Keepalive
@@ -32,7 +33,9 @@ class EtcdServer:
         *,
         keepalive: Keepalive = CLIENT_KEEPALIVE,
         progress_seconds: float = PROGRESS_SECONDS,
+        rng: random.Random | None = None,
     ) -> None:
+        rng = rng or random.Random()
         headers = Headers(backend)
         self._calls = calls = Calls(backend)
         self._watching_leader: asyncio.Task[None] | None = None
@@ -40,14 +43,14 @@ class EtcdServer:
         self._server = RpcServer(keepalive=keepalive, response_bytes_max=-1, own_errors=True)
         add = self._server.add_handlers
         add("etcdserverpb.KV", _kv(calls, KvService(backend, headers)))
-        watch = WatchService(backend, headers, progress_seconds=progress_seconds)
+        watch = WatchService(backend, headers, progress_seconds=progress_seconds, rng=rng)
         add("etcdserverpb.Watch", {"Watch": calls.talk(watch.watch, pb.WatchRequest)})
-        add("etcdserverpb.Lease", _lease(calls, LeaseService(backend, headers)))
+        add("etcdserverpb.Lease", _lease(calls, LeaseService(backend, headers, rng)))
         add("etcdserverpb.Cluster", _cluster(calls, ClusterService(backend, headers)))
         add("etcdserverpb.Maintenance", _maintenance(calls, MaintenanceService(backend, headers)))
         add("etcdserverpb.Auth", _auth(calls, AuthService(headers)))
-        add("v3lockpb.Lock", _lock(calls, LockService(backend, headers)))
-        add("v3electionpb.Election", _election(calls, ElectionService(backend, headers)))
+        add("v3lockpb.Lock", _lock(calls, LockService(backend, headers, rng)))
+        add("v3electionpb.Election", _election(calls, ElectionService(backend, headers, rng)))
 
     async def start(self, listen: str) -> int:
         """Serves on HOST:PORT (port 0: a free one). The port. Raises: ListenError, UsageError."""

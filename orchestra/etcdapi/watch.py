@@ -6,7 +6,6 @@ Source: etcd's server/etcdserver/api/v3rpc/watch.go, mvcc/watcher.go.
 """
 
 import asyncio
-import random
 from collections import deque
 from typing import Final, Protocol
 
@@ -49,13 +48,13 @@ class WatchService:
         headers: Headers,
         *,
         progress_seconds: float = PROGRESS_SECONDS,
-        rng: Rng | None = None,
+        rng: Rng,
     ) -> None:
         self._backend = backend
         self._headers = headers
         self._encoder = EventEncoder()
         self._progress_seconds = progress_seconds
-        self._rng = rng or random.Random()
+        self._rng = rng
 
     async def watch(self, _: object, context: Context) -> None:
         """One stream, until its client or the store ends it."""
