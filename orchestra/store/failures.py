@@ -12,7 +12,7 @@ from orchestra.base.errors import (
     InternalError,
     Unavailable,
 )
-from orchestra.mvcc.errors import RequestTooLarge
+from orchestra.mvcc.errors import Corrupt, RequestTooLarge, SpaceExceeded
 from orchestra.store.contract import (
     Compacted,
     FutureRevision,
@@ -41,6 +41,10 @@ _TABLE: Mapping[type[Exception], Callable[[Any], ApiError]] = {
         f"the lease has ended meanwhile: {error}", retry_after_ms=RETRY_AFTER_MS
     ),
     RequestTooLarge: lambda error: BadRequest(f"the object is too large to be stored: {error}"),
+    SpaceExceeded: lambda error: Unavailable(
+        f"the store takes nothing new: {error}", retry_after_ms=RETRY_AFTER_MS
+    ),
+    Corrupt: lambda error: Unavailable(f"the store takes no writes: {error}", retry_after_ms=RETRY_AFTER_MS),
     Refused: lambda error: InternalError(f"the store refuses what was asked of it: {error}"),
     StoreUnavailable: lambda error: Unavailable(
         f"the store cannot answer now: {error}; retry",
