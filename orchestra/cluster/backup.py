@@ -72,6 +72,7 @@ class BackupWriter:
         self._disk = disk or SystemDisk()
         self._path = path
         self._unfinished = path.with_name(path.name + ".part")
+        self._closed = False
         try:
             self._file = self._disk.create(self._unfinished)
         except OSError as error:
@@ -92,17 +93,22 @@ class BackupWriter:
         try:
             self._file.sync()
             info = check_backup(self._unfinished, self._disk)
-            self._file.close()
+            self._close()
             self._disk.rename(self._unfinished, self._path)
             self._disk.sync_directory(self._path.parent)
         except OSError as error:
             raise disk_failure(self._path, error) from error
         return info
 
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._file.close()
+
     def abort(self) -> None:
         """Leaves no trace of it."""
         try:
-            self._file.close()
+            self._close()
             self._disk.remove(self._unfinished)
         except OSError as error:
             log.warning("left an unfinished backup behind", file=self._unfinished, error=error)

@@ -82,6 +82,7 @@ class SnapshotWriter:
         self._written = 0
         self._unsynced = 0
         self._sealed = False
+        self._closed = False
         try:
             self._file = disk.create(self._unfinished)
         except OSError as error:
@@ -127,17 +128,22 @@ class SnapshotWriter:
         """Puts the snapshot in place, safe on return; its size in bytes. Raises: DiskFull, DiskFailed."""
         self.seal()
         try:
-            self._file.close()
+            self._close()
             self._disk.rename(self._unfinished, self._path)
             self._disk.sync_directory(self._path.parent)
         except OSError as error:
             raise disk_failure(self._path, error) from error
         return self._written
 
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._file.close()
+
     def abort(self) -> None:
         """Leaves no trace of it."""
         try:
-            self._file.close()
+            self._close()
             self._disk.remove(self._unfinished)
         except OSError as error:
             log.warning("left an unfinished snapshot behind", file=self._unfinished, error=error)

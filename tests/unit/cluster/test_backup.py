@@ -229,3 +229,11 @@ def test_in_use(tmp_path: Path) -> None:
     with pytest.raises(DirectoryInUse):
         DataDirectory.open(SystemDisk(), tmp_path, "m1", SEGMENT_BYTES)
     directory.close()
+
+
+def test_one_that_cannot_be_put_in_place_leaves_no_file(tmp_path: Path, machine: Machine) -> None:
+    mark = SnapshotMark(machine.applied_index, 5, Configuration(frozenset()))
+    (tmp_path / "store.backup").mkdir()
+    with pytest.raises(DiskFailed):
+        write_backup(backup_parts(SAVED_BY, mark, snapshot(machine)), tmp_path / "store.backup")
+    assert [path.name for path in tmp_path.iterdir()] == ["store.backup"]
