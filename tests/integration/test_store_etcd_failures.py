@@ -14,7 +14,7 @@ from orchestra.mvcc.model import DeleteRange, Event, KeyValue, Put, Range, Txn
 from orchestra.mvcc.retention import Retention
 from orchestra.store.contract import Compacted, NoSpace, Store, StoreUnavailable
 from orchestra.store.etcd import EtcdCompactor, EtcdStore, addresses_of
-from orchestra.store.etcd.watch import RECENT_EVENTS
+from orchestra.store.etcd import watch as watch_module
 from tests.integration.cuttable import Cuttable
 from tests.integration.etcd_server import EtcdServer
 
@@ -85,10 +85,11 @@ async def test_who_was_cut_off_for_longer_than_history_is_told(etcd: EtcdServer,
             assert [kv.mod_revision for kv in await take(watch, 1)] == [revision]
 
 
-async def test_a_slow_reader_reads_on_from_etcd(store: EtcdStore) -> None:
+async def test_a_slow_reader_reads_on_from_etcd(store: EtcdStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "RECENT_EVENTS", 1024)
     with store.watch(b"s/", prefix_end(b"s/"), prev_kv=True) as watch, store.watch(b"other") as other:
         revisions = []
-        puts = RECENT_EVENTS // 128 * 2 + 3
+        puts = 1024 // 128 * 2 + 3
         for n in range(puts):
             done = await store.txn(Txn(success=tuple(Put(b"s/%d" % m, b"%d" % n) for m in range(128))))
             revisions += [done.revision] * 128
@@ -128,7 +129,7 @@ async def test_ranges_larger_than_a_message_are_read_in_pages(store: EtcdStore) 
 
 
 async def test_nobody_answers_within_the_deadline(etcd: EtcdServer) -> None:
-    async with Cuttable(etcd.address) as way, await EtcdStore.open([way.address], timeout_seconds=0.5) as cut:
+    async with Cuttable(etcd.address) as way, await EtcdStore.open([way.address], timeout_seconds=0.3) as cut:
         way.cut()
         async with asyncio.timeout(3):
             with pytest.raises(StoreUnavailable, match=way.address):

@@ -69,7 +69,7 @@ class EtcdCompactor:
         backoff = Backoff(RETRY_MS, RETRY_MS_MAX, rng=self._store.rng)
         while True:
             try:
-                await self._follow()
+                await self._follow(backoff)
             except Compacted:
                 # Somebody else keeps less than this one; goes on from now.
                 log.info("etcd was compacted by somebody else")
@@ -77,10 +77,11 @@ class EtcdCompactor:
                 log.info("cannot follow etcd's history now", why=error)
             await asyncio.sleep(backoff.next_ms() / 1000)
 
-    async def _follow(self) -> None:
+    async def _follow(self, backoff: Backoff) -> None:
         await self._compact()
         with self._store.watch(b"\0", b"\0") as watch:
             async for batch in watch:
+                backoff.reset()
                 self._written.wrote(batch.revision, sum(len(event.kv.value) for event in batch.events))
                 await self._compact()
 
