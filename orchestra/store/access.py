@@ -41,9 +41,14 @@ class Access:
 
     async def range(self, request: Range) -> RangeResult:
         """Raises: Expired, BadRequest (a revision in the future), Unavailable, DeadlineExceeded."""
-        with mapped():
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self.store.range(request)
+        try:
+            with mapped():
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await self.store.range(request)
+        except Unavailable as error:
+            # What reads before it writes has done nothing yet: all that is done by one transaction.
+            error.not_done = True
+            raise
 
     async def get(self, key: bytes) -> KeyValue | None:
         """One key, None if it does not exist. Raises: Unavailable, DeadlineExceeded."""
@@ -70,7 +75,7 @@ class Access:
         if self.guards:
             guarded = result.responses[-1]
             if not (isinstance(guarded, TxnResult) and guarded.succeeded):
-                raise Unavailable(NOT_THE_LEADER, retry_after_ms=RETRY_AFTER_MS)
+                raise Unavailable(NOT_THE_LEADER, retry_after_ms=RETRY_AFTER_MS, not_done=True)
         seen = [
             (response.kvs[0] if response.kvs else None)
             for response in result.responses

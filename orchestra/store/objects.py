@@ -7,7 +7,7 @@ from typing import Literal
 
 from orchestra.aio.backoff import Backoff
 from orchestra.base.clock import Clock
-from orchestra.base.errors import AlreadyExists, BadRequest, Conflict, NotFound, not_found
+from orchestra.base.errors import AlreadyExists, BadRequest, Conflict, NotFound, Unavailable, not_found
 from orchestra.mvcc.model import Compare, KeyValue
 from orchestra.objects import lifecycle
 from orchestra.objects.kinds import POD, ApiObject, Kind, kind_of
@@ -312,7 +312,14 @@ class ObjectStore:
         async def delete(obj: ApiObject) -> None:
             await self.delete(kind, obj.metadata.namespace, obj.metadata.name, options)
 
-        return await deleting.delete_matching(self._lister, Filter(kind, namespace, labels, fields), delete)
+        try:
+            return await deleting.delete_matching(
+                self._lister, Filter(kind, namespace, labels, fields), delete
+            )
+        except Unavailable as error:
+            # It may have failed at one of many.
+            error.not_done = False
+            raise
 
     async def bind(self, namespace: str, name: str, uid: str, node_name: str) -> None:
         """Places a pod on a node. Raises: Conflict when it has one, is being deleted, or is another pod."""
