@@ -85,7 +85,7 @@ class Driver:
         self._log_io = log_io
         self._duties = duties
         self._loop = asyncio.get_running_loop()
-        self._forwarding = Forwarding(core, proposals, links.send, settings)
+        self._forwarding = Forwarding(core, proposals, links.send, lambda: applier.term)
         self._incoming = IncomingSnapshot(directory, log_io)
         self._trimming = Trimming(applier.machine.applied_index, settings)
         self._wakeup = Wakeup()

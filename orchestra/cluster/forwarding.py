@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from orchestra.cluster.messages import PeerMessage, Propose, ProposeRefused
 from orchestra.cluster.proposals import Proposals, TakenSequences, stamped
-from orchestra.cluster.settings import MemberSettings
 from orchestra.raft.core import RaftCore
 from orchestra.raft.errors import NotLeader, TooManyPending
 from orchestra.raft.model import Role
@@ -21,12 +20,13 @@ class Forwarding:
         core: RaftCore,
         proposals: Proposals,
         send: Callable[[Sequence[PeerMessage]], None],
-        settings: MemberSettings,
+        applied_term: Callable[[], int],
     ) -> None:
+        """applied_term: of the newest entry applied."""
         self._core = core
+        self._applied_term = applied_term
         self._proposals = proposals
         self._send = send
-        self._resend_seconds = settings.resend_ms / 1000
         self._taken = TakenSequences()
 
     def hand_over(self) -> None:
@@ -45,7 +45,8 @@ class Forwarding:
                 term = core.term
                 for proposal in batch:
                     proposal.term = term
-        elif core.leader:
+        elif core.leader and self._applied_term() == core.term:
+            # Not while it catches up: what a snapshot skips is never answered.
             while batch := proposals.take():
                 self._send((proposals.propose(batch, core.leader, core.term),))
 

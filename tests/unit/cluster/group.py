@@ -39,6 +39,7 @@ class Group:
         self.members: dict[str, Member] = {}
         self.disks: dict[str, Disk] = {}
         self.clocks: dict[str, Clock] = {}
+        self.bootstraps: dict[str, Bootstrap] = {}
 
     def bootstrap(self, name: str) -> Bootstrap:
         return together({name: [address(name)] for name in self.names}, name)
@@ -55,7 +56,9 @@ class Group:
 
     async def start(self, name: str, bootstrap: Bootstrap | None = None) -> Member:
         """Starts a member; one that has run before needs no bootstrap."""
-        bootstrap = bootstrap or self.bootstrap(name)
+        if bootstrap is not None:
+            self.bootstraps[name] = bootstrap
+        bootstrap = self.bootstraps[name]
         member = await Member.open(
             self.path / name,
             name,
