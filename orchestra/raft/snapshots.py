@@ -92,7 +92,8 @@ def handle_snapshot_response(state: State, message: SnapshotResponse) -> None:
         if progress.matched(message.index):
             advance_commit(state)
         if progress.pace is Pace.SNAPSHOT and progress.match + 1 >= state.log.first_index:
-            progress.probe()
+            # The logs are known to meet there, whether or not there is anything to send.
+            progress.replicate()
         elif progress.sending is not None and progress.sending.stream == message.stream:
             # The log went on meanwhile, beyond what the snapshot reached.
             progress.probe()
