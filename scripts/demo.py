@@ -1,132 +1,26 @@
 """A tour of the whole on a real cluster: each step is checked by what it sees."""
 
 import asyncio
-import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestra.base import log as logging
-from orchestra.cli.local_cluster import LocalCluster, free_port
+from orchestra.cli.local_cluster import LocalCluster
 from orchestra.cli.up import follow, wait_for_node_ports, wait_for_nodes, wait_for_object
 from orchestra.client import Client
-from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, REPLICA_SET, SERVICE, ApiObject
+from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, SERVICE
 from orchestra.objects.readiness import is_ready
 from scripts.load import Load, ask
+from scripts.tour import WAIT_SECONDS, Failed, Tour, expect, expect_same, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-NODE_PORT = 30080
-WAIT_SECONDS = 30.0
-
-
-class Failed(Exception):
-    """A step does not hold."""
-
-
-def expect(held: object, said: str) -> None:
-    """Raises Failed with the sentence unless `held`."""
-    if not held:
-        raise Failed(said)
-
-
-class Tour:
-    """The cluster under the tour, and what the steps share."""
-
-    def __init__(self, cluster: LocalCluster, client: Client, folder: Path) -> None:
-        self.cluster = cluster
-        self.client = client
-        self.folder = folder
-
-    async def orchestra(self, *words: str, code: int = 0) -> str:
-        """Types a command; its output. The exit code has to be `code`."""
-        process = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).parent / "orchestra"),
-            *words,
-            env={**os.environ, "ORCHESTRA_SERVER": self.cluster.server},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
-        said = out.decode() + err.decode()
-        expect(
-            process.returncode == code, f"orchestra {' '.join(words)} ended with {process.returncode}: {said}"
-        )
-        expect("Traceback" not in said, f"orchestra {' '.join(words)} printed a traceback: {said}")
-        return said
-
-    async def pods(self, labels: str) -> list[ApiObject]:
-        """Pods that are not on their way out."""
-        found = await self.client.list(POD, "default", labels=labels)
-        return [pod for pod in found.items if not pod.metadata.HasField("deletionTimestamp")]
-
-    async def ready_pods(self, labels: str, count: int) -> list[ApiObject]:
-        """Waits until just so many pods are ready."""
-        found: list[ApiObject] = []
-        key, _, value = labels.partition("=")
-
-        def enough(pods: object) -> bool:
-            assert isinstance(pods, dict)
-            found[:] = [
-                pod
-                for pod in pods.values()
-                if pod.metadata.labels.get(key) == value and not pod.metadata.HasField("deletionTimestamp")
-            ]
-            return len(found) == count and all(is_ready(pod) for pod in found)
-
-        try:
-            await follow(self.client, POD, "default", enough, WAIT_SECONDS)
-        except TimeoutError:
-            states = [f"{pod.metadata.name}: {pod.status.phase}" for pod in found]
-            raise Failed(f"not {count} ready pods with {labels} in {WAIT_SECONDS:g} s: {states}") from None
-        return found
-
-    async def deployment(self, name: str = "web") -> ApiObject:
-        """The Deployment now."""
-        return await self.client.get(DEPLOYMENT, "default", name)
-
-    def targets(self) -> list[tuple[str, int]]:
-        """Where the Service answers: the node port on every node."""
-        return [(self.cluster.address(name), NODE_PORT) for name in self.cluster.agents]
-
-    @asynccontextmanager
-    async def availability(self, name: str) -> AsyncIterator[list[int]]:
-        """Every count of ready pods of an app that a watch shows meanwhile."""
-        seen: list[int] = []
-        pods: dict[str, ApiObject] = {}
-        first = asyncio.Event()
-
-        async def watch() -> None:
-            async for event in self.client.watch(POD, "default", labels=f"app={name}", bookmarks=True):
-                if event.obj is not None:
-                    if event.type == "DELETED":
-                        pods.pop(event.obj.metadata.uid, None)
-                    else:
-                        pods[event.obj.metadata.uid] = event.obj
-                if event.revision:
-                    first.set()
-                if first.is_set():
-                    ready = [
-                        p
-                        for p in pods.values()
-                        if is_ready(p) and not p.metadata.HasField("deletionTimestamp")
-                    ]
-                    seen.append(len(ready))
-
-        task = asyncio.create_task(watch())
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await first.wait()
-            yield seen
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
 
 async def applies(tour: Tour) -> str:
@@ -257,38 +151,66 @@ async def loses_an_agent(tour: Tour) -> str:
     return f"{victim} NotReady after {not_ready_after * 1000:.0f} ms, {len(lost)} pods replaced after {took * 1000:.0f} ms"
 
 
-async def loses_the_master(tour: Tour) -> str:
-    """kill -9 of the master while clients ask: nothing is lost, no pod restarts"""
+async def loses_the_leading_master(tour: Tour) -> str:
+    """kill -9 of the leading one of three masters while the web application is upgraded under load"""
     await wait_for_nodes(tour.client, tour.cluster, lambda line: None)
     await tour.ready_pods("app=web", 6)
+    before = await picture(tour.client, but="web")
+    leader = await tour.cluster.leader()
+    old = {pod.metadata.uid for pod in await tour.pods("app=web")}
 
-    async def picture() -> dict[str, tuple[str, ...]]:
-        seen = {}
-        for kind in (NODE, SERVICE, DEPLOYMENT, REPLICA_SET):
-            for obj in (await tour.client.list(kind)).items:
-                seen[f"{kind.kind}/{obj.metadata.name}"] = (obj.metadata.uid,)
-        for pod in (await tour.client.list(POD)).items:
-            runs = [f"{s.name}:{s.restartCount}:{s.containerID}" for s in pod.status.containerStatuses]
-            seen[f"Pod/{pod.metadata.name}"] = (pod.metadata.uid, pod.spec.nodeName, *runs)
-        return seen
+    def under_way(pods: object) -> bool:
+        assert isinstance(pods, dict)
+        found = [pod for pod in pods.values() if pod.metadata.labels.get("app") == "web"]
+        return any(is_ready(pod) and pod.metadata.uid not in old for pod in found)
 
-    before = await picture()
-    master = tour.cluster.master
-    assert master is not None
+    async with Load(tour.targets()) as load, tour.availability("web") as ready:
+        await tour.orchestra("apply", "-f", str(tour.folder / "web-v2.yaml"))
+        await follow(tour.client, POD, "default", under_way, WAIT_SECONDS)
+        began = time.monotonic()
+        leader.started.clear()
+        tour.cluster.kill(leader)
+        successor = await tour.cluster.leader(but=leader.name)
+        took = time.monotonic() - began
+        await tour.orchestra("rollout", "status", "deployment/web", "--timeout=60s")
+        for host, port in tour.targets():
+            expect("version 2" in await ask(host, port), "an old version answered after the rollout")
+    tally = load.tally
+    expect(
+        not tally.failures, f"{len(tally.failures)} of {tally.asked} requests failed: {tally.failures[:3]}"
+    )
+    expect(
+        min(ready) >= 6, f"only {min(ready)} pods were ready at one time, the strategy allows no fewer than 6"
+    )
+    expect_same(before, await picture(tour.client, but="web"))
+    async with asyncio.timeout(WAIT_SECONDS):
+        await leader.started.wait()
+    said = await tour.orchestra("member", "list")
+    expect(said.count(" started ") == 3, f"member list said {said!r}")
+    return (
+        f"{leader.name} died, {successor.name} leads after {took * 1000:.0f} ms and ends the upgrade; "
+        f"{tally.asked} requests, none failed; never fewer than {min(ready)} ready"
+    )
+
+
+async def loses_all_masters(tour: Tour) -> str:
+    """kill -9 of all three masters while clients ask: nothing is lost, no pod restarts"""
+    await wait_for_nodes(tour.client, tour.cluster, lambda line: None)
+    await tour.ready_pods("app=web", 6)
+    before = await picture(tour.client)
     async with Load([tour.targets()[0]]) as load:
         began = time.monotonic()
-        tour.cluster.kill(master)
-        master.started.clear()
+        for master in tour.cluster.masters.values():
+            master.started.clear()
+            tour.cluster.kill(master)
         async with asyncio.timeout(WAIT_SECONDS):
-            await master.started.wait()
+            for master in tour.cluster.masters.values():
+                await master.started.wait()
         await wait_for_nodes(tour.client, tour.cluster, lambda line: None)
         took = time.monotonic() - began
         await tour.ready_pods("app=web", 6)
-        after = await picture()
-    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    expect(
-        not changed, f"changed by the master's death: { {n: (before.get(n), after.get(n)) for n in changed} }"
-    )
+        after = await picture(tour.client)
+    expect_same(before, after)
     expect(not load.tally.failures, f"{len(load.tally.failures)} requests failed: {load.tally.failures[:3]}")
     return (
         f"{len(before)} objects as before, {load.tally.asked} requests answered, all Ready after {took:.1f} s"
@@ -325,7 +247,8 @@ def command_of(pid: int) -> str:
 
 
 STEPS: tuple[Callable[[Tour], Awaitable[str]], ...] = (
-    applies, scales, rolls, pauses, shares, explains, loses_an_agent, loses_the_master, cleans,
+    applies, scales, rolls, pauses, shares, explains, loses_an_agent, loses_the_leading_master, loses_all_masters,
+    cleans,
 )  # fmt: skip
 
 
@@ -335,12 +258,12 @@ async def tour() -> bool:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="orchestra-demo-") as folder:
         cluster = LocalCluster(
-            3, port=free_port(), report=lambda line: print(f"         ({line})", flush=True)
+            3, masters=3, port=0, report=lambda line: print(f"         ({line})", flush=True)
         )
         async with cluster, Client(cluster.server) as client:
             await wait_for_nodes(client, cluster, lambda line: None)
             print(
-                f"{time.monotonic() - began:6.1f}s  ok      A cluster from nothing: 1 master, 3 agents, 3 nodes Ready"
+                f"{time.monotonic() - began:6.1f}s  ok      A cluster from nothing: 3 masters, 3 agents, 3 nodes Ready"
             )
             walk = Tour(cluster, client, Path(folder))
             for step in STEPS:

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -260,29 +259,30 @@ async def test_everything_is_lost_and_restored_from_a_snapshot(tmp_path: Path) -
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
 async def test_masters_on_an_etcd_cluster(tmp_path: Path) -> None:
     etcd, peer = free_port(), free_port()
-    with subprocess.Popen(
-        ["etcd", "--data-dir", tmp_path / "etcd",
-         "--listen-client-urls", f"http://127.0.0.1:{etcd}", "--advertise-client-urls", f"http://127.0.0.1:{etcd}",
-         "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-         "--initial-cluster", f"default=http://127.0.0.1:{peer}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        try:
-            await _answers(etcd)
-            async with cluster_of(2, 1, store=f"etcd://127.0.0.1:{etcd}") as (cluster, client):
-                for obj in await apply(client, "web.yaml"):
-                    await wait_for_object(client, obj, quiet)
-                leader = await cluster.leader()
-                other = next(name for name in cluster.masters if name != leader.name)
-                async with Client(cluster.servers[other]) as one:
-                    assert len((await one.list(POD, "default", labels="app=web")).items) == 3
-                    assert (await one.status()).leader == leader.name
-                said = await typed(cluster.server, "member", "list", code=1)
-                assert "etcdctl" in said
-                await typed(cluster.server, "delete", "deployment", "web")
-                await follow(client, POD, "default", lambda pods: not pods, WAIT_SECONDS)
-        finally:
-            process.kill()
+    process = await asyncio.create_subprocess_exec(
+        "etcd", "--data-dir", str(tmp_path / "etcd"),
+        "--listen-client-urls", f"http://127.0.0.1:{etcd}", "--advertise-client-urls", f"http://127.0.0.1:{etcd}",
+        "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+        "--initial-cluster", f"default=http://127.0.0.1:{peer}",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        await _answers(etcd)
+        async with cluster_of(2, 1, store=f"etcd://127.0.0.1:{etcd}") as (cluster, client):
+            for obj in await apply(client, "web.yaml"):
+                await wait_for_object(client, obj, quiet)
+            leader = await cluster.leader()
+            other = next(name for name in cluster.masters if name != leader.name)
+            async with Client(cluster.servers[other]) as one:
+                assert len((await one.list(POD, "default", labels="app=web")).items) == 3
+                assert (await one.status()).leader == leader.name
+            said = await typed(cluster.server, "member", "list", code=1)
+            assert "etcdctl" in said
+            await typed(cluster.server, "delete", "deployment", "web")
+            await follow(client, POD, "default", lambda pods: not pods, WAIT_SECONDS)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def _answers(port: int) -> None:
