@@ -1,7 +1,9 @@
 """A store in a file, and new clusters from it."""
 
 import errno
+import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from orchestra.storage.errors import (
     WrongIdentity,
 )
 from orchestra.storage.identity import Identity
+from tests.unit.storage.crashing import Crash, CrashingDisk
 from tests.unit.storage.disks import FaultyDisk
 
 SAVED_BY = Identity("cd" * 16, "00" * 7 + "09", "m9")
@@ -237,3 +240,28 @@ def test_one_that_cannot_be_put_in_place_leaves_no_file(tmp_path: Path, machine:
     with pytest.raises(DiskFailed):
         write_backup(backup_parts(SAVED_BY, mark, snapshot(machine)), tmp_path / "store.backup")
     assert [path.name for path in tmp_path.iterdir()] == ["store.backup"]
+
+
+def test_power_lost_while_restoring_leaves_all_or_says_so(machine: Machine) -> None:
+    mark = SnapshotMark(machine.applied_index, 5, Configuration(frozenset()))
+    file, path = Path("/backups/store.backup"), Path("/data")
+    outcomes = set()
+    for operations in range(40):
+        disk = CrashingDisk(random.Random(operations))
+        write_backup(backup_parts(SAVED_BY, mark, snapshot(machine)), file, disk)
+        disk.operations_left = operations
+        is_done = False
+        with suppress(Crash):
+            restore_backup(disk, file, path, alone("m1"))
+            is_done = True
+        disk.crash()
+        try:
+            directory = DataDirectory.open(disk, path, "m1", SEGMENT_BYTES)
+        except StorageError as error:
+            outcomes.add((is_done, str(error)))
+            continue
+        outcomes.add((is_done, f"at {directory.mark.index}"))
+        expected = machine if directory.mark.index else Machine()
+        assert state_hash(directory.machine) == state_hash(expected)
+    refused = "/data: restoring a backup into it did not finish; remove it and restore again"
+    assert outcomes == {(False, "at 0"), (False, refused), (False, "at 23"), (True, "at 23")}
