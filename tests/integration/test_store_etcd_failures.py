@@ -19,6 +19,8 @@ from tests.integration.cuttable import Cuttable
 from tests.integration.etcd_server import EtcdServer
 
 WAIT_SECONDS = 10
+# Elections within milliseconds, not seconds.
+QUICK = ("--heartbeat-interval", "20", "--election-timeout", "200")
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +209,7 @@ def test_addresses() -> None:
 
 
 async def test_a_cluster_of_three_loses_one(tmp_path: Path) -> None:
-    servers = [EtcdServer(tmp_path / f"e{n}", name=f"e{n}") for n in range(3)]
+    servers = [EtcdServer(tmp_path / f"e{n}", *QUICK, name=f"e{n}") for n in range(3)]
     cluster = ",".join(server.as_member for server in servers)
     for server in servers:
         server.cluster = cluster

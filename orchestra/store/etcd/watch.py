@@ -26,7 +26,7 @@ log = get_logger("store.etcd.watch")
 RECENT_EVENTS: Final = 4096
 RECENT_VALUE_BYTES: Final = 16 * 1024 * 1024
 # The changes told may stay that long behind what answers show, before another member is asked for them.
-STALLED_SECONDS: Final = 3.0
+STALLED_SECONDS: Final = 2.0
 
 OpenStream = Callable[[int], ChangeStream]
 
