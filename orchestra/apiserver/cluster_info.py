@@ -122,7 +122,5 @@ class ClusterService(api_grpc.ClusterServicer):
     async def Snapshot(
         self, request: api.SnapshotRequest, context: Context
     ) -> AsyncGenerator[api.SnapshotPart, None]:
-        # What has been written when it was asked for is in it.
-        await self._objects.store.range(Range(REGISTRY, count_only=True))
-        for data in self._members.snapshot():
+        async for data in self._members.snapshot():
             yield api.SnapshotPart(data=data)

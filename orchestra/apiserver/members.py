@@ -1,7 +1,7 @@
 """The masters as members of the replicated store: who they are, how they come and go, and its backup."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -28,6 +28,7 @@ from orchestra.cluster.membership import (
     UnhealthyCluster,
 )
 from orchestra.pb import api_v1_pb2 as api
+from orchestra.store.contract import StoreUnavailable
 from orchestra.store.leadership import Leader, Leadership
 
 RETRY_AFTER_MS: Final = 200
@@ -72,8 +73,8 @@ class Group(Protocol):
 
     async def move_leader(self, to: int = 0) -> Any: ...
 
-    def backup(self) -> Iterator[bytes]:
-        """A backup file of the state as it is at the call, part by part."""
+    def snapshot_chunks(self) -> AsyncIterator[bytes]:
+        """A backup file's bytes, part by part."""
         ...
 
 
@@ -128,7 +129,12 @@ class Masters:
         """Raises: NotFound, PreconditionFailed."""
         info = self._find(request.member)
         with _mapped():
-            await self._group.remove_member(info.id)
+            try:
+                await self._group.remove_member(info.id)
+            except StoreUnavailable:
+                # A member that removes itself ends before it is answered, and knows it.
+                if any(each.id == info.id for each in self._group.membership()):
+                    raise
         return self.listed()
 
     async def promote(self, request: api.MemberRequest) -> api.MembersResponse:
@@ -160,9 +166,9 @@ class Masters:
         except TimeoutError:
             return
 
-    def snapshot(self) -> Iterator[bytes]:
+    def snapshot(self) -> AsyncIterator[bytes]:
         """The whole store, as `orchestra snapshot save` writes it to a file."""
-        return self._group.backup()
+        return self._group.snapshot_chunks()
 
     def _find(self, wanted: str) -> MemberInfo:
         members = self._group.membership()

@@ -17,12 +17,12 @@ from orchestra.aio.backoff import Backoff
 from orchestra.base.clock import Clock, SystemClock
 from orchestra.base.log import get_logger
 from orchestra.cluster.applying import Applier
+from orchestra.cluster.backup import backup_parts
 from orchestra.cluster.bootstrap import Bootstrap
 from orchestra.cluster.datadir import DataDirectory
 from orchestra.cluster.driver import Driver, MemberRemoved
 from orchestra.cluster.duties import LeaderDuties
 from orchestra.cluster.io import IoThread, SystemIoThread
-from orchestra.cluster.journal_records import encode_header
 from orchestra.cluster.leaderasks import LeaderAsks
 from orchestra.cluster.leadership import MemberLeadership
 from orchestra.cluster.links import Links
@@ -454,16 +454,14 @@ class Member:
     # Backups.
 
     async def snapshot_chunks(self) -> AsyncIterator[bytes]:
-        """The whole store as a snapshot file holds it, as it is once all that was answered is applied.
+        """A backup file's bytes, part by part: the store as it is once all that was answered is applied.
 
         Raises: StoreUnavailable.
         """
         await self.read_barrier()
         mark, machine = self._driver.state()
-        chunks = snapshot(machine)
-        yield encode_header(mark)
-        for chunk in chunks:
-            yield chunk
+        for part in backup_parts(self._directory.identity, mark, snapshot(machine)):
+            yield part
             await asyncio.sleep(0)
 
     # The driver's news.
