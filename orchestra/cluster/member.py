@@ -356,7 +356,8 @@ class Member:
             each for each in (self._proposals.next_deadline, self._reads.next_deadline) if each is not None
         ]
         if due:
-            self._expiry = self._loop.call_at(min(due), self._expire)
+            # A timer may come a little early: not again at once, then.
+            self._expiry = self._loop.call_at(max(min(due), now + 0.001), self._expire)
 
     # Members.
 
