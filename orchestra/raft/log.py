@@ -220,10 +220,10 @@ class RaftLog:
 
     def compact(self, index: int) -> None:
         """Forgets entries up to `index`, of which a snapshot keeps what they did. Raises: ValueError."""
-        if index > self.applied:
-            raise ValueError(f"entry {index} cannot be forgotten: only {self.applied} is applied")
         if index <= self._start[0]:
             return
+        if index > self.applied:
+            raise ValueError(f"entry {index} cannot be forgotten: only {self.applied} is applied")
         term = self.term_at(index)
         assert term is not None
         del self._entries[: index - self._start[0]]

@@ -44,7 +44,7 @@ def _append(state: State, configuration: Configuration) -> int:
         state.leaving[node] = state.now
     for node in sorted(configuration.everyone & state.leaving.keys()):
         del state.leaving[node]
-    track_members(state)
+    track_members(state, index)
     return index
 
 

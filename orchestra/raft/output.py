@@ -129,7 +129,7 @@ def take_back(state: State, ready: Ready) -> bool:
         return False
     state.pending_bytes = 0
     log.take_back()
-    track_members(state)
+    track_members(state, log.last_index + 1)
     cut = _Cut(log.last_index)
     state.reads.answers = [cut(read) for read in [*ready.reads, *state.reads.answers]]
     state.out = [*ready.send_now, *ready.send_after_sync, *state.out]

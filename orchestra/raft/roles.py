@@ -68,14 +68,16 @@ def become_leader(state: State) -> None:
     state.role = Role.LEADER
     state.incoming = None
     log = state.log
-    track_members(state)
+    track_members(state, log.last_index + 1)
     state.pending_bytes = size_of(log.slice(log.commit + 1, 1 << 62)) if log.commit < log.last_index else 0
     state.term_start = append_own(state, EntryKind.NORMAL, b"")
 
 
-def track_members(state: State) -> None:
-    """Keeps a progress for everyone else in the newest configuration, and for nobody more."""
-    next_index = state.log.last_index + 1
+def track_members(state: State, next_index: int) -> None:
+    """Keeps a progress for everyone else in the newest configuration, and for nobody more.
+
+    next_index: where to try first with who is new.
+    """
     everyone = sorted((state.log.configuration.everyone | state.leaving.keys()) - {state.node})
     known = state.followers
     state.followers = {node: known.get(node) or Progress(next_index) for node in everyone}

@@ -105,7 +105,7 @@ class Node:
         assert term is not None
         mark = SnapshotMark(applied, term, core.configuration_at(applied))
         self.disk.snapshot(mark, tuple(self.state))
-        core.compact(max(applied - keep, core.first_index - 1))
+        core.compact(applied - keep)
 
 
 class Group:
