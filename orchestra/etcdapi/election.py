@@ -17,6 +17,7 @@ from orchestra.etcdapi.locking import (
     release,
     session_lease,
     take_back,
+    through_a_client,
     wait_turn,
 )
 from orchestra.etcdapi.responses import kv_message
@@ -39,9 +40,10 @@ class ElectionService:
         lease = await session_lease(self._store, request.lease, self._rng)
         prefix = request.name + b"/"
         key = prefix + format(lease, "x").encode()
-        result = await self._store.txn(
-            Txn((created_at(key, 0),), (Put(key, request.value, lease),), (Range(key),))
-        )
+        with through_a_client():
+            result = await self._store.txn(
+                Txn((created_at(key, 0),), (Put(key, request.value, lease),), (Range(key),))
+            )
         mine = result.revision
         try:
             if not result.succeeded:
@@ -75,7 +77,8 @@ class ElectionService:
         if not request.HasField("leader"):
             raise EtcdError(MISSING_LEADER_KEY)
         leader = request.leader
-        result = await self._store.txn(Txn((created_at(leader.key, leader.rev),), (release(leader.key),)))
+        with through_a_client():
+            result = await self._store.txn(Txn((created_at(leader.key, leader.rev),), (release(leader.key),)))
         return pb.ResignResponse(header=self._headers.at(result.revision))
 
     async def observe(self, request: pb.LeaderRequest, context: Context) -> None:
@@ -113,7 +116,10 @@ class ElectionService:
         await context.write(pb.LeaderResponse(header=self._headers.at(revision), kv=kv_message(kv)))
 
     async def _proclaim(self, key: bytes, create_revision: int, lease: int, value: bytes) -> int:
-        result = await self._store.txn(Txn((created_at(key, create_revision),), (Put(key, value, lease),)))
+        with through_a_client():
+            result = await self._store.txn(
+                Txn((created_at(key, create_revision),), (Put(key, value, lease),))
+            )
         if not result.succeeded:
             raise EtcdError(ELECTION_NOT_LEADER)
         return result.revision

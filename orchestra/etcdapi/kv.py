@@ -4,6 +4,7 @@ from orchestra.etcdapi.backend import Backend
 from orchestra.etcdapi.header import Headers
 from orchestra.etcdapi.requests import check_size, delete_of, put_of, range_of, txn_of
 from orchestra.etcdapi.responses import fill_delete, fill_put, fill_range, fill_txn
+from orchestra.mvcc.errors import KeyNotFound, LeaseNotFound
 from orchestra.mvcc.model import DeleteResult, PutResult, Txn
 from orchestra.pb import etcd_rpc_pb2 as pb
 
@@ -24,7 +25,13 @@ class KvService:
 
     async def put(self, request: pb.PutRequest) -> pb.PutResponse:
         check_size(request)
-        result = await self._store.txn(Txn((), (put_of(request),)))
+        try:
+            result = await self._store.txn(Txn((), (put_of(request),)))
+        except KeyNotFound:
+            # Outside a transaction, etcd looks at the lease first.
+            if request.lease and request.lease not in self._store.machine.leases:
+                raise LeaseNotFound(request.lease) from None
+            raise
         response = pb.PutResponse()
         self._headers.fill(response.header, result.revision)
         if request.prev_kv:

@@ -10,6 +10,7 @@ from orchestra.etcdapi.locking import (
     release,
     session_lease,
     take_back,
+    through_a_client,
     wait_turn,
 )
 from orchestra.mvcc.model import Put, Range, Txn
@@ -30,9 +31,10 @@ class LockService:
         prefix = request.name + b"/"
         key = prefix + format(lease, "x").encode()
         owner = first_created(prefix)
-        result = await self._store.txn(
-            Txn((created_at(key, 0),), (Put(key, b"", lease), owner), (Range(key), owner))
-        )
+        with through_a_client():
+            result = await self._store.txn(
+                Txn((created_at(key, 0),), (Put(key, b"", lease), owner), (Range(key), owner))
+            )
         mine = result.revision if result.succeeded else range_in(result, 0).kvs[0].create_revision
         owners = range_in(result, 1).kvs
         revision = result.revision
@@ -45,5 +47,6 @@ class LockService:
         return pb.LockResponse(header=self._headers.at(revision), key=key)
 
     async def unlock(self, request: pb.UnlockRequest) -> pb.UnlockResponse:
-        result = await self._store.txn(Txn((), (release(request.key),)))
+        with through_a_client():
+            result = await self._store.txn(Txn((), (release(request.key),)))
         return pb.UnlockResponse(header=self._headers.at(result.revision))

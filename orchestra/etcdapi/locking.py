@@ -5,8 +5,13 @@ Source: etcd's client/v3/concurrency (key.go, mutex.go, election.go), on which i
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+import grpc
+
+from orchestra.etcdapi.errors import EtcdError, Said, refusal_of
 from orchestra.etcdapi.lease import Bits, new_lease_id
 from orchestra.mvcc.keyindex import prefix_end
 from orchestra.mvcc.model import (
@@ -23,12 +28,23 @@ from orchestra.mvcc.model import (
     Txn,
     TxnResult,
 )
-from orchestra.store.contract import Store, StoreUnavailable
+from orchestra.store.contract import Refused, Store, StoreUnavailable
 
 # The lease of who brings none.
 SESSION_SECONDS: Final = 60
 # For taking back what a caller who has gone had begun.
 CLEAN_UP_SECONDS: Final = 5.0
+
+
+@contextmanager
+def through_a_client() -> Iterator[None]:
+    """etcd's services of this kind are clients of their own server: gRPC does not know their errors."""
+    try:
+        yield
+    except Refused as error:
+        said = refusal_of(error)
+        assert said is not None
+        raise EtcdError(Said(grpc.StatusCode.UNKNOWN, said.text)) from error
 
 
 async def session_lease(store: Store, lease: int, rng: Bits) -> int:
