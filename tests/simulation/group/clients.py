@@ -20,6 +20,16 @@ KEYS = tuple(f"k/{number:02}".encode() for number in range(8))
 _PREFIX, _PREFIX_END = b"k/", b"k0"
 
 
+_WHAT = ("put", "swap", "delete", "two", "get", "range", "lease", "compact")
+_MIXES = {
+    "mixed": (45, 15, 6, 6, 14, 9, 3.5, 1.5),
+    "reads": (20, 5, 2, 3, 55, 14, 1, 0.5),
+    "swaps": (20, 50, 6, 6, 10, 6, 1, 1),
+    "leases": (25, 10, 5, 5, 10, 5, 40, 0),
+    "compactions": (50, 10, 10, 10, 5, 10, 1, 8),
+}
+
+
 class Client:
     """One client, in the process of a member."""
 
@@ -35,20 +45,20 @@ class Client:
         rng, world = self._rng, self._world
         while not world.quiet:
             await asyncio.sleep(rng.random() ** 2 * pause_seconds)
-            pick = rng.random()
-            if pick < 0.45:
+            (what,) = rng.choices(_WHAT, _MIXES[world.theme])
+            if what == "put":
                 await self._call(Txn(success=(self._put(),)))
-            elif pick < 0.60:
+            elif what == "swap":
                 await self._call(self._compare_and_swap())
-            elif pick < 0.66:
+            elif what == "delete":
                 await self._call(Txn(success=(DeleteRange(rng.choice(KEYS), prev_kv=True),)))
-            elif pick < 0.72:
+            elif what == "two":
                 await self._call(Txn(success=(self._put(), Put(b"k/other", self._value()))))
-            elif pick < 0.86:
+            elif what == "get":
                 await self._call(Range(rng.choice(KEYS), serializable=rng.random() < 0.2))
-            elif pick < 0.95:
+            elif what == "range":
                 await self._call(self._read_range())
-            elif pick < 0.985:
+            elif what == "lease":
                 await self._lease()
             else:
                 await self._compact()

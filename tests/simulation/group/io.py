@@ -18,7 +18,10 @@ SLOW_SECONDS = 0.05
 class Io:
     """An IoThread of one process. A loss of power within an operation is the end of the process."""
 
-    def __init__(self, process: Process, rng: random.Random, on_power_loss: Callable[[], None]) -> None:
+    def __init__(
+        self, process: Process, rng: random.Random, on_power_loss: Callable[[], None], slowness: float
+    ) -> None:
+        self._slowness = slowness
         self._process = process
         self._rng = rng
         self._on_power_loss = on_power_loss
@@ -28,7 +31,7 @@ class Io:
         loop = self._process.loop
         done: asyncio.Future[T] = loop.create_future()
         most = SLOW_SECONDS if self._rng.random() < 0.02 else USUAL_SECONDS
-        self._free_at = max(self._free_at, loop.time()) + self._rng.random() * most
+        self._free_at = max(self._free_at, loop.time()) + self._rng.random() * most * self._slowness
         loop.call_at(self._free_at, self._do, operation, done)
         return await asyncio.shield(done)
 

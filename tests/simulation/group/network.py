@@ -18,7 +18,7 @@ class Network:
         self.timeline = timeline
         self.drop = 0.0
         self.repeat = 0.0
-        self.delay = 0.002
+        self.usual_delay = self.delay = 0.002
         # Messages that take a hundred times as long, and so are overtaken by many.
         self.late = 0.0
         self.cuts: set[tuple[int, int]] = set()
@@ -58,7 +58,7 @@ class Network:
     def calm(self) -> None:
         """Fair weather."""
         self.drop = self.repeat = self.late = 0.0
-        self.delay = 0.002
+        self.delay = self.usual_delay
 
     def carry(self, frm: int, to: int, messages: Sequence[PeerMessage]) -> None:
         """Brings messages, or not."""

@@ -122,21 +122,28 @@ class Record:
 def recording(record: Record) -> Iterator[None]:
     """While it lasts, every machine of the process tells the record what it applies."""
     apply, skip = Machine.apply, Machine.skip
+    # apply counts its entry by skip.
+    applying = 0
 
     def recorded(self: Machine, index: int, command: bytes | Command) -> CommandResult:
+        nonlocal applying
         decoded = decode(command) if isinstance(command, bytes) else command
+        applying += 1
         try:
             result = apply(self, index, decoded)
         except Refused as refusal:
             record.applied(self, index, decoded, _Refusal(type(refusal).__name__, str(refusal)))
             raise
+        finally:
+            applying -= 1
         granted = (result.lease, result.ttl_seconds) if isinstance(result, Lease) else result
         record.applied(self, index, decoded, granted)
         return result
 
     def skipped(self: Machine, index: int) -> None:
         skip(self, index)
-        record.applied(self, index, None, None)
+        if not applying:
+            record.applied(self, index, None, None)
 
     Machine.apply, Machine.skip = recorded, skipped  # type: ignore[method-assign]
     try:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from orchestra.base.errors import OrchestraError
 from orchestra.cluster.member import Member
+from orchestra.raft.core import RaftCore
 from orchestra.raft.model import Configuration
 from tests.simulation.group.world import Node, World
 
@@ -23,8 +24,6 @@ class Turbulence:
         self.world = world
         self.rng = world.chance("faults")
         self.ends = world.timeline.now + seconds
-        # Nodes that lost what they had promised to keep; one at a time, and it has to be replaced.
-        self.lost: Node | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -71,7 +70,7 @@ async def _kill(t: Turbulence) -> None:
 
 async def _comes_back(t: Turbulence, node: Node) -> None:
     await t.wait(3.0)
-    if not node.up and node is not t.lost and node.id not in t.world.removed:
+    if not node.up and node.id not in t.world.removed:
         node.boot()
 
 
@@ -82,6 +81,27 @@ async def _kill_all(t: Turbulence) -> None:
         node.kill(power=power)
     for node in nodes:
         await _comes_back(t, node)
+
+
+async def _flap(t: Turbulence) -> None:
+    """Nodes that die and are back at once, again and again, in the midst of elections."""
+    leader = t.world.leader()
+    if leader is not None:
+        leader.kill(power=True)
+    for _ in range(t.rng.randint(2, 8)):
+        await asyncio.sleep(t.rng.random() * 0.4)
+        nodes = [node for node in t.world.nodes.values() if node.up]
+        if not nodes:
+            break
+        node = t.rng.choice(nodes)
+        node.kill(power=t.rng.random() < 0.7)
+        await asyncio.sleep(t.rng.random() ** 2 * 0.15)
+        if not node.up and node.id not in t.world.removed:
+            node.boot()
+        if leader is not None and not leader.up and t.rng.random() < 0.4 and leader.id not in t.world.removed:
+            leader.boot()
+    if leader is not None:
+        await _comes_back(t, leader)
 
 
 async def _lose_power_midway(t: Turbulence) -> None:
@@ -160,12 +180,13 @@ async def _fail_sync(t: Turbulence) -> None:
     t.world.say(f"{node.name}: the disk fails to sync")
     node.disk.sync_fails = True
     await t.wait(2.0)
+    if node.up and t.rng.random() < 0.7:
+        node.kill(power=True)
     node.disk.sync_fails = False
-    if node.up:
-        return
-    # What it could not sync may be gone.
-    node.disk.crash(power=True)
-    await _comes_back(t, node)
+    if not node.up:
+        # What it could not sync may be gone.
+        node.disk.crash(power=True)
+        await _comes_back(t, node)
 
 
 async def _jump_clock(t: Turbulence) -> None:
@@ -213,6 +234,7 @@ async def _grow(t: Turbulence) -> None:
     if asked is None:
         return
     added: list[tuple[int, Configuration]] = []
+    stays_learner = t.rng.random() < 0.4
 
     async def add(member: Member) -> None:
         info = await member.add_member(f"m{number}", [f"10.0.0.{number}:7071"], learner=True)
@@ -227,12 +249,36 @@ async def _grow(t: Turbulence) -> None:
     learning = Configuration(known.voters, known.outgoing, known.learners | {id_}, known.context)
     node = world.add_node(number, id_, learning)
     node.boot()
+    if stays_learner:
+        return
     for _ in range(20):
         await t.wait(1.0)
         asked = t.any_node()
         if asked is not None and await _asked(t, asked, lambda member: member.promote_member(node.id)):
             world.say(f"{node.name} has its vote")
             return
+
+
+async def _reconfigure(t: Turbulence) -> None:
+    """Other voters, any number of them at once: nothing but joint consensus makes that safe."""
+    leader = t.world.leader()
+    if leader is None or leader.member is None:
+        return
+    core = leader.member.core
+    known = [node.id for node in t.world.nodes.values() if node.up and node.id in core.configuration.everyone]
+    if len(known) < 3:
+        return
+    voters = frozenset(t.rng.sample(known, t.rng.randint(2, len(known))))
+
+    async def change(member: Member) -> None:
+        def begin(core: RaftCore) -> None:
+            now = core.configuration
+            core.change(voters, now.everyone - voters, now.context)
+
+        await member._driver.request(begin)
+
+    t.world.say(f"voters are to be {' '.join(f'{each:x}'[:2] for each in sorted(voters))}")
+    await _asked(t, leader, change)
 
 
 async def _shrink(t: Turbulence) -> None:
@@ -260,6 +306,7 @@ async def _shrink(t: Turbulence) -> None:
 _FAULTS: dict[str, tuple[Fault, float]] = {
     "kill": (_kill, 3.0),
     "kill all": (_kill_all, 0.4),
+    "flap": (_flap, 1.0),
     "lose power midway": (_lose_power_midway, 2.0),
     "pause": (_pause, 2.0),
     "isolate": (_isolate, 2.0),
@@ -271,6 +318,7 @@ _FAULTS: dict[str, tuple[Fault, float]] = {
     "move leader": (_move_leader, 0.7),
     "grow": (_grow, 0.8),
     "shrink": (_shrink, 0.6),
+    "reconfigure": (_reconfigure, 1.0),
 }
 
 

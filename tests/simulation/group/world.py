@@ -29,6 +29,8 @@ from tests.simulation.trace import Trace
 
 CLUSTER_ID = "0123456789abcdef0123456789abcdef"
 SETTLE_SECONDS = 60.0
+# What clients do most of.
+THEMES = ("mixed", "mixed", "reads", "swaps", "leases", "compactions")
 # What a lease may have left when the world gets quiet, and what leaders may give it on top.
 LEASES_END_SECONDS = 15.0
 SETTINGS = MemberSettings(
@@ -55,6 +57,7 @@ class Node:
         self.ended = ""
         self._world = world
         self._rng = world.chance(f"node {number}")
+        self.disk_slowness = self._rng.choice((1, 1, 10, 40)) if world.slow_disks else 1
         self.disk = Disk(self._rng)
 
     @property
@@ -90,7 +93,7 @@ class Node:
                 self.name,
                 clock=process.clock,
                 disk=self.disk,
-                start_io=lambda _: Io(process, rng, lambda: self.kill(power=True)),
+                start_io=lambda _: Io(process, rng, lambda: self.kill(power=True), self.disk_slowness),
                 settings=SETTINGS,
                 bootstrap=self.bootstrap,
                 transport=transport,
@@ -146,8 +149,12 @@ class World:
         self.network = Network(self.timeline, self.chance("network"))
         self.driver = self.timeline.process("world")
         self.nodes: dict[int, Node] = {}
-        self.clients_each = 2
-        self.client_pause = 0.3
+        made = self.chance("world")
+        self.theme = made.choice(THEMES)
+        self.clients_each = made.choice((1, 2, 4))
+        self.client_pause = made.choice((0.04, 0.1, 0.3, 0.3))
+        self.slow_disks = made.random() < 0.3
+        self.network.usual_delay = self.network.delay = made.choice((0.002, 0.002, 0.02, 0.1))
         self.answered = 0
         self.quiet = False
         self.done = False
@@ -156,7 +163,6 @@ class World:
         self.leaders: dict[int, int] = {}
         self.removed: set[int] = set()
         self.broken: list[str] = []
-        self._said_leader = (0, 0)
         ids = range(1, voters + 1)
         self.initial = Configuration(
             frozenset(map(node_id, ids)),
@@ -219,12 +225,14 @@ class World:
         """One leader a term (paper §5.2), and it has every entry that was ever applied (§5.4)."""
         assert node.member is not None
         core = node.member.core
-        if core.role is not Role.LEADER or self._said_leader == (core.term, node.id):
+        if core.role is not Role.LEADER:
             return
-        known = self.leaders.setdefault(core.term, node.id)
-        if known != node.id:
-            raise Violation(f"{known:x} and {node.id:x} both lead in term {core.term}")
-        self._said_leader = (core.term, node.id)
+        known = self.leaders.get(core.term)
+        if known is not None:
+            if known != node.id:
+                raise Violation(f"{known:x} and {node.id:x} both lead in term {core.term}")
+            return
+        self.leaders[core.term] = node.id
         self.say(f"{node.name} leads in term {core.term}")
         newest = self.record.newest_index
         if core.last_index < newest:
@@ -269,7 +277,7 @@ class World:
                     node.boot()
             if self._settled():
                 settled_at = settled_at or self.timeline.now
-                if self.timeline.now - settled_at > LEASES_END_SECONDS:
+                if self._leases_ended() or self.timeline.now - settled_at > LEASES_END_SECONDS:
                     break
             else:
                 settled_at = None
@@ -285,6 +293,9 @@ class World:
         hashes = {state_hash(node.member.machine) for node in self._belonging() if node.member is not None}
         if len(hashes) != 1:
             raise Violation(f"one index, {len(hashes)} states: {self.describe()}")
+
+    def _leases_ended(self) -> bool:
+        return all(not node.member.machine.leases for node in self._belonging() if node.member is not None)
 
     def _settled(self) -> bool:
         leader = self.leader()
