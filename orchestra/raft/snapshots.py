@@ -151,7 +151,9 @@ def tick_snapshots(state: State) -> None:
         if sending is None:
             continue
         sending.quiet_ticks += 1
-        if sending.quiet_ticks < state.settings.election_ticks * (1 + sending.attempts):
+        if not progress.active or sending.quiet_ticks < state.settings.election_ticks * (
+            1 + sending.attempts
+        ):
             continue
         sending.quiet_ticks = 0
         sending.attempts = min(sending.attempts + 1, _WAITS_MAX)

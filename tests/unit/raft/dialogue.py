@@ -3,6 +3,7 @@
 A file is a row of blocks, parted by an empty line: commands, a line `----`, what is expected. `#` begins a remark.
 
     add N.. [voters=1,2] [learners=3] [SETTING=VALUE]   members with numbers N
+    lead N           stands, and is elected, without a word about it
     campaign N | tick N [TIMES] | propose N DATA.. | read N ID | transfer N [TO] | suspect N OF | unreachable N OF
     change N voters=1,2 [learners=3]
     work N           one Ready: persist, send, apply
@@ -140,6 +141,9 @@ class Dialogue:
 
     def do_campaign(self, words: list[str], named: dict[str, str]) -> None:
         self.group[int(words[0])].campaign()
+
+    def do_lead(self, words: list[str], named: dict[str, str]) -> None:
+        self.group.lead(int(words[0]))
 
     def do_tick(self, words: list[str], named: dict[str, str]) -> None:
         for _ in range(int(words[1]) if len(words) > 1 else 1):
