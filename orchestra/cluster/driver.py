@@ -1,7 +1,7 @@
 """The loop that drives the core: persist, sync, send, apply, advance.
 
-One task owns it all: what comes from outside (messages, ticks, proposals, reads, requests) waits until the loop
-takes it in.
+One task owns it all: what comes from outside (messages, ticks, proposals, reads, requests) waits until the
+loop takes it in.
 """
 
 import asyncio
@@ -260,8 +260,8 @@ class Driver:
         self._proposals.refused(sequences, NoSpace(str(error)))
 
     def _set_full(self, error: DiskFull) -> None:
-        """Nothing can be written, nor taken back. The loop waits for room, and is silent meanwhile: so another
-        member is elected.
+        """Nothing can be written, nor taken back. The loop waits for room, and is silent meanwhile: so
+        another member is elected.
         """
         self._proposals.full(str(error))
         if not self.is_full:
@@ -307,9 +307,9 @@ class Driver:
             self._belonged = True
         elif self._belonged:
             raise MemberRemoved(
-                f"member {self._directory.identity.name!r} has been removed from the cluster: its data directory "
-                f"({self._directory.path}) is of no more use. To have it back, move that away and add it as a "
-                "new member"
+                f"member {self._directory.identity.name!r} has been removed from the cluster: its data "
+                f"directory ({self._directory.path}) is of no more use. To have it back, move that away and "
+                "add it as a new member"
             )
 
     def state(self) -> tuple[SnapshotMark, Machine]:

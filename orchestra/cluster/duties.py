@@ -1,7 +1,7 @@
-"""What the leader is asked to change: who belongs to the cluster, and who leads it."""
+"""What the leader is asked to do: to keep leases, to change who belongs to the cluster, and who leads it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from orchestra.cluster.driver import Driver
 from orchestra.cluster.membership import (
@@ -17,6 +17,7 @@ from orchestra.cluster.membership import (
     plan_update,
 )
 from orchestra.cluster.settings import MemberSettings
+from orchestra.cluster.tenure import Tenure
 from orchestra.pb import raft_v1_pb2 as pb
 from orchestra.raft.core import RaftCore
 from orchestra.raft.encoding import configuration_to_wire
@@ -24,16 +25,26 @@ from orchestra.raft.errors import ChangePending, NotCaughtUp, NotLeader
 from orchestra.raft.model import Configuration, Role
 from orchestra.store.contract import StoreUnavailable
 
-# Who was heard of lately is counted anew now and then: a member that is there may seem not to be for a moment.
+# A member that has just come may not have been heard of yet.
 _TRIES = 3
 
 Plan = Callable[[Configuration, frozenset[int]], MembershipChange]
 
 
 class LeaderDuties:
-    """Changes, one at a time. Every call raises NotLeader when this member does not lead, or not to the end."""
+    """Changes, one at a time. Every call raises NotLeader when this member does not lead, or not to the
+    end.
+    """
 
-    def __init__(self, driver: Driver, settings: MemberSettings) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        settings: MemberSettings,
+        tenure: Callable[[], Tenure | None],
+        read_barrier: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._tenure = tenure
+        self._read_barrier = read_barrier
         self._driver = driver
         self._core = driver.core
         self._retry_seconds = 2 * settings.heartbeat_ticks * settings.tick_ms / 1000
@@ -43,6 +54,34 @@ class LeaderDuties:
         self._news: asyncio.Future[None] = self._loop.create_future()
         self._watched = 0
 
+    async def respond(self, question: pb.Ask) -> pb.Answer:
+        """Does what is asked. Raises: what it is refused for."""
+        tenure = self._tenure()
+        if tenure is None:
+            raise NotLeader(self._core.leader)
+        match question.WhichOneof("question"):
+            case "keep_alive":
+                seconds = await tenure.leases.keep_alive(question.keep_alive)
+                # Only a leader that is one now may have said so: another could have ended the lease.
+                await self._read_barrier()
+                if self._tenure() is not tenure:
+                    raise NotLeader(self._core.leader)
+                return pb.Answer(number=seconds)
+            case "remaining":
+                return pb.Answer(number=tenure.leases.remaining_seconds(question.remaining))
+            case "member_add":
+                return await self.add(question.member_add)
+            case "member_remove":
+                return await self.remove(question.member_remove)
+            case "member_update":
+                return await self.update(question.member_update)
+            case "member_promote":
+                return await self.promote(question.member_promote)
+            case "move_leader":
+                return await self.hand_over(question.move_leader)
+            case _:
+                raise StoreUnavailable("a question that this version does not know")
+
     async def add(self, asked: pb.MemberAdd) -> pb.Answer:
         """Raises: MembershipRefused."""
         member = decode_member(asked.member)
@@ -51,7 +90,9 @@ class LeaderDuties:
         )
 
     async def remove(self, member: int) -> pb.Answer:
-        """Raises: MembershipRefused."""
+        """Itself only once somebody else leads, if anybody can. Raises: MembershipRefused."""
+        if member == self._core.node and await self.gave_away():
+            raise NotLeader(self._core.leader)
         return await self._change(lambda now, active: plan_remove(now, member, active=active))
 
     async def update(self, asked: pb.MemberInfo) -> pb.Answer:
@@ -81,8 +122,17 @@ class LeaderDuties:
                 break
         return self._answer()
 
+    async def gave_away(self) -> bool:
+        """Has somebody else lead. Whether that is so now."""
+        try:
+            await self._driver.request(lambda core: core.transfer_leadership())
+            await self.not_leading()
+        except (NotCaughtUp, NotLeader, StoreUnavailable):
+            pass
+        return self._core.role is not Role.LEADER
+
     async def not_leading(self) -> None:
-        """Waits until this member does not lead. Raises: StoreUnavailable when it still does after a while."""
+        """Waits until this member does not lead. Raises: StoreUnavailable when it does for too long."""
         try:
             async with asyncio.timeout(self._election_seconds):
                 while self._core.role is Role.LEADER:

@@ -30,7 +30,7 @@ class Forwarding:
         self._taken = TakenSequences()
 
     def hand_over(self) -> None:
-        """Hands what waits to the leader: into the own log, or over the wire. Without a leader it waits on."""
+        """Hands what waits to the leader: into the own log, or over the wire. Without one it waits on."""
         core, proposals = self._core, self._proposals
         if core.role is Role.LEADER:
             for _ in range(_BATCHES):

@@ -22,7 +22,7 @@ Respond = Callable[[pb.Ask], Awaitable[pb.Answer]]
 
 
 class LeaderAsks:
-    """One member's questions, and its answers while it leads. Bound: REMEMBERED answers, and as many at work."""
+    """One member's questions, and its answers while it leads. Bound: REMEMBERED answers, as many at work."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class LeaderAsks:
                 return await self._ask(question)
         except TimeoutError:
             raise StoreUnavailable(
-                "no leader has answered in time, and whether what was asked for is done is not known: see that "
-                "most of the members run, look, then ask again"
+                "no leader has answered in time, and whether what was asked for is done is not known: see "
+                "that most of the members run, look, then ask again"
             ) from None
 
     async def _ask(self, question: pb.Ask) -> pb.Answer:
@@ -67,9 +67,8 @@ class LeaderAsks:
             answer: pb.Answer | None = None
             if self._closed is not None:
                 raise StoreUnavailable(self._closed)
-            if first and question.WhichOneof("question") == "move_leader":
-                if self._leader not in (0, first) and question.move_leader in (0, self._leader):
-                    return pb.Answer(id=question.id)
+            if first and self._leader not in (0, first) and _has_moved(question, self._leader):
+                return pb.Answer(id=question.id)
             first = first or self._leader
             if self._leader == self._own:
                 answer = await self._answer(question)
@@ -161,6 +160,11 @@ class LeaderAsks:
             task.cancel()
         if working:
             await asyncio.wait(working)
+
+
+def _has_moved(question: pb.Ask, leader: int) -> bool:
+    """Whether it was asked that somebody like this leads."""
+    return question.WhichOneof("question") == "move_leader" and question.move_leader in (0, leader)
 
 
 def _unavailable(error: StoreUnavailable) -> str:

@@ -92,7 +92,9 @@ class MemberLeadership:
         return self._leader
 
     async def won(self) -> Mandate:
-        """Waits until this member leads and has said so. Raises: StoreUnavailable when the store has ended."""
+        """Waits until this member leads and has said so. Call `Member.publish` before: the address is said
+        too. Raises: StoreUnavailable when the store has ended.
+        """
         if self._task is None and self._closed is None:
             self._task = asyncio.create_task(self._contest(), name="leadership")
             self._task.add_done_callback(self._ended)

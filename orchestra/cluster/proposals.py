@@ -106,7 +106,7 @@ class Proposals:
     ) -> asyncio.Future[CommandResult]:
         """Queues a command; its result to come.
 
-        Raises: NotProposed when too many wait, it is closed, or `once` is asked and it does not lead; NoSpace.
+        Raises: NotProposed when too many wait, it is closed, or does not lead and `once` is asked; NoSpace.
         """
         self.check_open()
         if once and not self._leading:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 
 class Ticking:
-    """Says when a tick is due. One tick, however long it took; and after a pause none at once, so that what has
-    come in meanwhile is read first.
+    """Says when a tick is due. One tick, however long it took; and after a pause none at once, so that what
+    has come in meanwhile is read first.
     """
 
     def __init__(self, seconds: float, wake: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ def address(name: str) -> str:
 async def until(holds: Callable[[], object]) -> None:
     """Waits until something holds."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - many things, each without an event of its own
             await asyncio.sleep(0.005)
 
 
@@ -87,7 +87,11 @@ class Group:
         return self._leaders()[0]
 
     def _leaders(self) -> list[Member]:
-        led = [each for each in self.members.values() if each.leading_term and id_of(each) not in self.network.cut]
+        led = [
+            each
+            for each in self.members.values()
+            if each.leading_term and id_of(each) not in self.network.cut
+        ]
         newest = max((each.leading_term for each in led), default=0)
         return [each for each in led if each.leading_term == newest]
 

@@ -13,7 +13,7 @@ class Network:
 
     def __init__(self, seed: int = 0) -> None:
         self.rng = random.Random(seed)
-        self.ends: dict[int, "LinkEnd"] = {}
+        self.ends: dict[int, LinkEnd] = {}
         # Members that nothing reaches and who reach nobody.
         self.cut: set[int] = set()
         self.drop = 0.0

@@ -238,7 +238,9 @@ async def test_leadership_is_proved_by_a_key_and_the_deposed_is_refused(group: G
     old.api_address = "127.0.0.1:1"
     first = await contests[old.name]
     await until(lambda: all(each.leadership.leader for each in group.members.values()))
-    assert {each.leadership.leader.name for each in group.members.values() if each.leadership.leader} == {old.name}
+    assert {each.leadership.leader.name for each in group.members.values() if each.leadership.leader} == {
+        old.name
+    }
     assert (await old.store.txn(Txn(first.guards, (Put(b"a", b"1"),)))).succeeded
     changed = [asyncio.ensure_future(each.leadership.changed()) for each in group.members.values()]
     group.network.isolate(id_of(old))

@@ -92,7 +92,7 @@ async def test_no_usable_snapshot_and_no_log_is_no_empty_store(tmp_path: Path) -
     snapshots[-1].write_bytes(snapshots[-1].read_bytes()[:-1])
     for damaged in (snapshots[-1], snapshots[0]):
         damaged.write_bytes(b"")
-        with pytest.raises(Damaged, match="the log is missing.*restore the data directory from a backup"):
+        with pytest.raises(Damaged, match=r"the log is missing.*restore the data directory from a backup"):
             await Member.open(tmp_path)
 
 

@@ -12,9 +12,9 @@ from orchestra.cluster.driver import MemberRemoved
 from orchestra.cluster.member import Member
 from orchestra.cluster.membership import (
     LearnerNotReady,
-    PeerAddressExists,
     MemberNotFound,
     NotALearner,
+    PeerAddressExists,
     TooManyLearners,
     UnhealthyCluster,
 )
@@ -24,7 +24,9 @@ from orchestra.store.contract import Store
 from tests.unit.cluster.group import SETTINGS, WAIT_SECONDS, Group, address, id_of, leads, until
 
 # Little of the log stays: who joins needs a snapshot.
-SHORT = replace(SETTINGS, snapshot_catch_up_entries=10, snapshot_catch_up_bytes_max=1000, snapshot_log_entries=100)
+SHORT = replace(
+    SETTINGS, snapshot_catch_up_entries=10, snapshot_catch_up_bytes_max=1000, snapshot_log_entries=100
+)
 
 
 async def put(store: Store, key: bytes, value: bytes = b"") -> int:
@@ -107,7 +109,7 @@ async def test_a_removed_follower_stops_and_says_why(group: Group) -> None:
     gone, other = await group.followers()
     await other.remove_member(id_of(gone))
     async with asyncio.timeout(WAIT_SECONDS):
-        with pytest.raises(MemberRemoved, match="has been removed from the cluster.*add it as a new member"):
+        with pytest.raises(MemberRemoved, match=r"has been removed from the cluster.*add it as a new member"):
             await gone.failed()
     await group.kill(gone.name)
     await put(other.store, b"k")
@@ -162,7 +164,9 @@ async def test_a_member_publishes_where_it_serves(group: Group) -> None:
     )
     await group.equal()
     for member in group.members.values():
-        assert [(each.name, each.api_address, each.etcd_address, each.started) for each in member.membership()] == sorted(
+        assert [
+            (each.name, each.api_address, each.etcd_address, each.started) for each in member.membership()
+        ] == sorted(
             ((name, f"{name}:7070", f"{name}:2379", True) for name in group.names),
             key=lambda said: id_of(group.members[said[0]]),
         )

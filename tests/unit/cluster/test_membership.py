@@ -88,8 +88,14 @@ def test_words_about_a_member_change() -> None:
 
 
 REFUSED: dict[str, tuple[type[MembershipRefused], Callable[[], object]]] = {
-    "id taken": (MemberExists, lambda: plan_add(THREE, MemberInfo(2, "new", ("h:1",)), learner=True, active=ALL)),
-    "name taken": (MemberExists, lambda: plan_add(THREE, MemberInfo(9, "m2", ("h:1",)), learner=True, active=ALL)),
+    "id taken": (
+        MemberExists,
+        lambda: plan_add(THREE, MemberInfo(2, "new", ("h:1",)), learner=True, active=ALL),
+    ),
+    "name taken": (
+        MemberExists,
+        lambda: plan_add(THREE, MemberInfo(9, "m2", ("h:1",)), learner=True, active=ALL),
+    ),
     "address taken": (
         PeerAddressExists,
         lambda: plan_add(THREE, MemberInfo(9, "m9", ("10.0.0.2:7071",)), learner=True, active=ALL),
@@ -100,7 +106,10 @@ REFUSED: dict[str, tuple[type[MembershipRefused], Callable[[], object]]] = {
     ),
     "second learner": (TooManyLearners, lambda: plan_add(WITH_LEARNER, info(5), learner=True, active=ALL)),
     "voter beside one": (UnhealthyCluster, lambda: plan_add(ONE, info(2), learner=False, active={1})),
-    "voter while one is away": (UnhealthyCluster, lambda: plan_add(THREE, info(4), learner=False, active={1, 2})),
+    "voter while one is away": (
+        UnhealthyCluster,
+        lambda: plan_add(THREE, info(4), learner=False, active={1, 2}),
+    ),
     "nobody removed": (MemberNotFound, lambda: plan_remove(THREE, 9, active=ALL)),
     "nobody promoted": (MemberNotFound, lambda: plan_promote(THREE, 9, caught_up=True, active=ALL)),
     "voter promoted": (NotALearner, lambda: plan_promote(THREE, 1, caught_up=True, active=ALL)),
