@@ -156,7 +156,8 @@ async def test_a_peer_that_is_killed_is_missed_within_milliseconds() -> None:
         began = time.monotonic()
         process.send_signal(signal.SIGKILL)
         await one.until(lambda: bool(one.lost))
-        assert time.monotonic() - began < 0.25
+        # Keep-alive alone would take three seconds.
+        assert time.monotonic() - began < 1
         await one.until(lambda: len(one.lost) == 2)
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -99,7 +99,7 @@ async def test_an_address_that_nobody_answers_costs_no_time() -> None:
     async with serving(one) as address, Client(f"{NOBODY},{NOBODY},{address}") as client:
         began = asyncio.get_running_loop().time()
         await client.create(pod("web"))
-        assert asyncio.get_running_loop().time() - began < 0.5
+        assert asyncio.get_running_loop().time() - began < 1
     assert one.calls == ["create"]
 
 
