@@ -6,15 +6,19 @@ from dataclasses import replace
 from orchestra.aio.backoff import Backoff
 from orchestra.aio.supervisor import Supervisor
 from orchestra.apiserver.members import Masters, hex_id
+from orchestra.base.errors import ApiError
 from orchestra.base.log import get_logger
 from orchestra.cli.masters.joining import first_start
 from orchestra.cli.masters.settings import MasterSettings
+from orchestra.cli.processes import first_of
+from orchestra.cluster.driver import MemberRemoved
+from orchestra.cluster.hello import ask_hello
 from orchestra.cluster.member import Member
 from orchestra.cluster.membership import MemberInfo, MembershipRefused
 from orchestra.cluster.peers import PeerLinks
 from orchestra.etcdapi.server import EtcdServer
 from orchestra.pb import raft_v1_pb2 as pb
-from orchestra.raft.encoding import configuration_to_wire
+from orchestra.raft.encoding import configuration_from_wire, configuration_to_wire
 from orchestra.store.contract import Store, StoreUnavailable
 from orchestra.store.leadership import Leadership
 
@@ -24,6 +28,8 @@ HAND_OVER_SECONDS = 1.0
 # Between two attempts of a learner to get its vote.
 PROMOTION_MS = (100, 2_000)
 PUBLISH_MS = (100, 2_000)
+# Between two looks whether a master that hears of no leader has been removed.
+BELONGING_MS = (500, 5_000)
 STOP_GRACE_SECONDS = 0.5
 
 
@@ -76,7 +82,7 @@ class Embedded:
 
     async def failed(self) -> None:
         """See Backing."""
-        await self._member.failed()
+        await first_of(self._member.failed(), self._belonging())
 
     async def hand_over(self) -> None:
         """See Backing."""
@@ -114,6 +120,39 @@ class Embedded:
                 log.info("could not tell the others this master's peer address", why=error)
                 await asyncio.sleep(backoff.next_ms() / 1000)
         await self._member.publish(api_address, etcd_address)
+
+    async def _belonging(self) -> None:
+        """While it hears of no leader: whether that is because it was removed while it was away.
+
+        Raises: MemberRemoved.
+        """
+        leadership, backoff = self._member.leadership, Backoff(*BELONGING_MS)
+        try:
+            while True:
+                while leadership.leader is not None:
+                    backoff.reset()
+                    await leadership.changed()
+                await asyncio.sleep(backoff.next_ms() / 1000)
+                if leadership.leader is None:
+                    await self._ask_whether_removed()
+        except StoreUnavailable as error:
+            # The member says why.
+            log.debug("the store has ended", why=error)
+            await self._member.failed()
+
+    async def _ask_whether_removed(self) -> None:
+        member = self._member
+        own = int(member.member_id, 16)
+        others = [info.peer_addresses for info in member.membership() if info.id != own]
+        answers = await ask_hello([at for addresses in others for at in addresses], cluster=member.cluster_id)
+        for answer in answers.values():
+            if isinstance(answer, ApiError) or not answer.leader or answer.leader != answer.member:
+                continue
+            if own not in configuration_from_wire(answer.configuration).everyone:
+                raise MemberRemoved(
+                    f"the cluster has removed {member.name}: {self._settings.data_dir} is of no more use. To have "
+                    "it back, move that away and start it with --join and the API address of another master"
+                )
 
     async def _promotion(self) -> None:
         """A learner asks for its vote until it has it."""

@@ -16,6 +16,7 @@ from orchestra.cli.processes import first_of
 from orchestra.controllers.group import ControllerGroup, ControllerSettings
 from orchestra.controllers.liveness import Liveness
 from orchestra.scheduling.scheduler import Scheduler
+from orchestra.store.contract import StoreUnavailable
 from orchestra.store.events import EventRecorder
 from orchestra.store.informer import Informers
 from orchestra.store.leadership import Leadership, Mandate
@@ -117,9 +118,13 @@ class Mandates:
         return self._supervisor.status() if self._supervisor is not None else ()
 
     async def run(self) -> None:
-        """Raises: StoreUnavailable when the store has ended."""
+        """Until the store has ended; why, its owner hears."""
         while True:
-            mandate = await self._leadership.won()
+            try:
+                mandate = await self._leadership.won()
+            except StoreUnavailable as error:
+                log.info("stands for no mandate any more", master=self._name, why=error)
+                return
             log.info("leading", master=self._name)
             try:
                 await self._hold(mandate)

@@ -4,11 +4,11 @@ import asyncio
 import gc
 import random
 
-from orchestra.aio.supervisor import SupervisedFailure, Supervisor
+from orchestra.aio.supervisor import Supervisor
 from orchestra.apiserver.cluster_info import MasterInfo
 from orchestra.apiserver.server import ApiServer
 from orchestra.base.clock import NS_PER_SECOND, SystemClock
-from orchestra.base.errors import ApiError, OrchestraError
+from orchestra.base.errors import ApiError
 from orchestra.base.log import get_logger
 from orchestra.cli.masters.backing import Backing
 from orchestra.cli.masters.mandate import Mandates
@@ -39,9 +39,6 @@ async def run_master(settings: MasterSettings, stop: asyncio.Event) -> None:
     gc.set_threshold(50_000, 20, 100)
     try:
         await serve(backing, settings, stop)
-    except SupervisedFailure as failure:
-        cause = failure.__cause__
-        raise cause if isinstance(cause, OrchestraError) else failure from None
     finally:
         await backing.close()
 
@@ -73,7 +70,7 @@ async def _open(settings: MasterSettings) -> Backing:
 async def serve(backing: Backing, settings: MasterSettings, stop: asyncio.Event) -> None:
     """Serves the API on an open store, and leads whenever it is this master's turn, until `stop`.
 
-    Raises: SupervisedFailure when the store cannot go on.
+    Raises: OrchestraError when the store cannot go on.
     """
     clock = SystemClock()
     # The master's own parts; a mandate's have a supervisor of theirs.
@@ -103,14 +100,13 @@ async def serve(backing: Backing, settings: MasterSettings, stop: asyncio.Event)
             masters=backing.addresses,
             beside=backing.lead,
         )
-        supervisor.start("store", backing.failed, restart=False)
         await _usable(objects)
         port = await server.start(settings.listen)
         try:
             await backing.start(supervisor, settings.api_address(port))
             supervisor.start("mandates", mandates.run)
             log.info("serving", master=settings.name, listen=settings.listen, port=port)
-            await first_of(stop.wait(), supervisor.failed())
+            await first_of(stop.wait(), backing.failed())
             await backing.hand_over()
         finally:
             await server.stop(STOP_GRACE_SECONDS)
