@@ -162,7 +162,8 @@ async def test_a_peer_that_is_killed_is_missed_within_milliseconds() -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        # To the end of its output: the pipe is to be closed, too.
+        await process.communicate()
         await one.links.close()
 
 
