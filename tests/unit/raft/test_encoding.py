@@ -1,7 +1,7 @@
 """What is written and sent is read again as it was."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra.pb import raft_v1_pb2 as pb
@@ -66,12 +66,14 @@ messages = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(messages)
 def test_messages(message: Message) -> None:
     wire = pb.PeerMessage.FromString(encoding.message_to_wire(message).SerializeToString())
     assert encoding.message_from_wire(wire, message.frm, message.to) == message
 
 
+@settings(deadline=None)
 @given(entries, configurations, marks, st.builds(HardState, number, number, number))
 def test_records(
     entry: Entry, configuration: Configuration, mark: SnapshotMark, hard_state: HardState

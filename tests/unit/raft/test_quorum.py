@@ -3,7 +3,7 @@
 from itertools import combinations, product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra.raft.model import Configuration
@@ -21,6 +21,7 @@ def test_what_a_majority_has(reached: list[int], index: int) -> None:
     assert reached_by_majority(Configuration(voters), dict(enumerate(reached, 1))) == index
 
 
+@settings(deadline=None)
 @given(few.filter(bool), few, st.dictionaries(st.integers(1, 7), st.integers(0, 9)))
 def test_it_is_the_highest_that_both_sides_have(
     voters: frozenset[int], outgoing: frozenset[int], reached: dict[int, int]
@@ -39,6 +40,7 @@ def test_it_is_the_highest_that_both_sides_have(
     )
 
 
+@settings(deadline=None)
 @given(few.filter(bool), few, st.dictionaries(st.integers(1, 7), st.booleans()))
 def test_votes_decide_when_no_further_vote_can_change_it(
     voters: frozenset[int], outgoing: frozenset[int], votes: dict[int, bool]
