@@ -17,6 +17,8 @@ from orchestra.raft.errors import NotLeader
 from orchestra.store.contract import NoSpace, NotProposed, StoreUnavailable
 
 REMEMBERED = 1024
+# A member that was asked and does not lead is asked again after this part of the usual wait.
+_PAUSES = 5
 
 Respond = Callable[[pb.Ask], Awaitable[pb.Answer]]
 
@@ -41,7 +43,7 @@ class LeaderAsks:
         self._timeout_seconds = timeout_seconds
         self._resend_seconds = resend_seconds
         self._leader = 0
-        self._waiting: dict[int, asyncio.Future[pb.Answer | None]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[pb.Answer | None], str]] = {}
         self._working: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._answered: OrderedDict[tuple[int, int], pb.Answer] = OrderedDict()
         self._closed: str | None = None
@@ -64,33 +66,32 @@ class LeaderAsks:
     async def _ask(self, question: pb.Ask) -> pb.Answer:
         times = first = 0
         while True:
-            answer: pb.Answer | None = None
             if self._closed is not None:
                 raise StoreUnavailable(self._closed)
             if first and self._leader not in (0, first) and _has_moved(question, self._leader):
                 return pb.Answer(id=question.id)
             first = first or self._leader
+            answer: pb.Answer | None
             if self._leader == self._own:
                 answer = await self._answer(question)
-                if answer.refusal == NotLeader.__name__:
-                    await self._wait(question.id)
-            elif self._leader:
-                self._send(Ask(self._own, self._leader, question))
-                answer = await self._wait(question.id)
             else:
-                await self._wait(question.id)
-                continue
-            times += 1
-            if answer is not None and answer.refusal != NotLeader.__name__:
+                if self._leader:
+                    self._send(Ask(self._own, self._leader, question))
+                answer = await self._wait(question.id, self._resend_seconds)
+            times += bool(self._leader)
+            if answer is not None and answer.refusal == NotLeader.__name__:
+                # It may have begun to lead and not know all of the log yet, or be a leader no more.
+                answer = await self._wait(question.id, self._resend_seconds / _PAUSES, but=NotLeader.__name__)
+            if answer is not None:
                 return _checked(question, answer, times)
 
-    async def _wait(self, id_: int) -> pb.Answer | None:
-        """An answer; None when there is another leader, or it is time to ask again."""
-        waiting = self._waiting[id_] = asyncio.get_running_loop().create_future()
+    async def _wait(self, id_: int, seconds: float, but: str = "") -> pb.Answer | None:
+        """An answer, unless it is a certain refusal; None when there is another leader, or time is over."""
+        waiting: asyncio.Future[pb.Answer | None] = asyncio.get_running_loop().create_future()
+        self._waiting[id_] = waiting, but
         try:
-            async with asyncio.timeout(self._resend_seconds):
-                answer: pb.Answer | None = await waiting
-                return answer
+            async with asyncio.timeout(seconds):
+                return await waiting
         except TimeoutError:
             return None
         finally:
@@ -98,14 +99,14 @@ class LeaderAsks:
 
     def answered(self, answer: pb.Answer) -> None:
         """An answer has come in."""
-        waiting = self._waiting.get(answer.id)
-        if waiting is not None and not waiting.done():
+        waiting, but = self._waiting.get(answer.id, (None, ""))
+        if waiting is not None and not waiting.done() and (not but or answer.refusal != but):
             waiting.set_result(answer)
 
     def leader_is(self, leader: int) -> None:
         """Another leader, or none: those that wait ask anew."""
         self._leader = leader
-        for waiting in self._waiting.values():
+        for waiting, _ in self._waiting.values():
             if not waiting.done():
                 waiting.set_result(None)
 

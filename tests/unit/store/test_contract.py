@@ -12,6 +12,7 @@ import pytest
 from orchestra.cluster.member import Member
 from orchestra.store.contract import Store
 from orchestra.store.memory import MemoryStore
+from tests.unit.cluster.group import QUICK, Group
 
 pytest.register_assert_rewrite("tests.contract.store_contract")
 
@@ -31,9 +32,17 @@ async def on_a_log(path: Path) -> AsyncIterator[Store]:
         yield member.store
 
 
+@asynccontextmanager
+async def in_a_group(path: Path) -> AsyncIterator[Store]:
+    """At a member that does not lead: everything goes over the links."""
+    async with Group(path, settings=QUICK) as group:
+        yield (await group.followers())[0].store
+
+
 STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
     "memory": in_memory,
     "member": on_a_log,
+    "group": in_a_group,
 }
 
 
