@@ -9,12 +9,21 @@ from typing import Any, Final, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from orchestra.aio.rpc.server import Context, Handler
 from orchestra.base.log import get_logger
 from orchestra.etcdapi.backend import Backend
-from orchestra.etcdapi.errors import NO_LEADER, STOPPED, TIMEOUT, Said, refusal_of
-from orchestra.store.contract import StoreUnavailable
+from orchestra.etcdapi.errors import (
+    NO_LEADER,
+    STOPPED,
+    TIMEOUT,
+    TOO_MANY_REQUESTS,
+    UNREADABLE,
+    Said,
+    refusal_of,
+)
+from orchestra.store.contract import NotProposed, StoreUnavailable
 
 log = get_logger("etcdapi")
 
@@ -43,7 +52,7 @@ class Calls:
         self._stopping = False
 
     def unary(self, behave: Unary, request: Any, response: Any) -> Handler:
-        """The handler of a method from one message to one."""
+        """The handler of a method from one message to one. request bytes: it decodes the message itself."""
 
         async def call(message: Any, context: Context) -> Any:
             try:
@@ -51,7 +60,8 @@ class Calls:
             except Exception as error:  # noqa: BLE001 - the outermost frame of a call answers everything
                 await self._fail(context, error)
 
-        return grpc.unary_unary_rpc_method_handler(call, request.FromString, response.SerializeToString)
+        decode = None if request is bytes else request.FromString
+        return grpc.unary_unary_rpc_method_handler(call, decode, response.SerializeToString)
 
     def stream(self, behave: Stream, request: Any, response: Any) -> Handler:
         """The handler of a method from one message to a stream, written to the context."""
@@ -122,11 +132,15 @@ class Calls:
         said = refusal_of(error)
         if said is not None:
             return said
+        if isinstance(error, DecodeError):
+            return UNREADABLE
         if isinstance(error, StoreUnavailable):
             log.debug("a request could not be served", why=error)
             if self._stopping:
                 return STOPPED
-            return TIMEOUT if self._backend.status().leader else NO_LEADER
+            if not self._backend.status().leader:
+                return NO_LEADER
+            return TOO_MANY_REQUESTS if isinstance(error, NotProposed) else TIMEOUT
         if isinstance(error, TimeoutError):
             return TIMEOUT
         log.error("a call failed by a defect", error)

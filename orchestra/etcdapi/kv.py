@@ -1,9 +1,11 @@
 """etcd's KV service: ranges, puts, deletions, transactions, compaction."""
 
 from orchestra.etcdapi.backend import Backend
+from orchestra.etcdapi.errors import REQUEST_TOO_LARGE, EtcdError
 from orchestra.etcdapi.header import Headers
-from orchestra.etcdapi.requests import check_size, delete_of, put_of, range_of, txn_of
+from orchestra.etcdapi.requests import REQUEST_BYTES_MAX, check_size, delete_of, put_of, range_of, txn_of
 from orchestra.etcdapi.responses import fill_delete, fill_put, fill_range, fill_txn
+from orchestra.mvcc.commands import put_command
 from orchestra.mvcc.errors import KeyNotFound, LeaseNotFound
 from orchestra.mvcc.model import DeleteResult, PutResult, Txn
 from orchestra.pb import etcd_rpc_pb2 as pb
@@ -23,10 +25,14 @@ class KvService:
         fill_range(response, result)
         return response
 
-    async def put(self, request: pb.PutRequest) -> pb.PutResponse:
-        check_size(request)
+    async def put(self, encoded: bytes) -> pb.PutResponse:
+        """Takes the request as it came: so it goes into the log."""
+        request = pb.PutRequest.FromString(encoded)
+        put = put_of(request)
+        if len(encoded) > REQUEST_BYTES_MAX:
+            raise EtcdError(REQUEST_TOO_LARGE)
         try:
-            result = await self._store.txn(Txn((), (put_of(request),)))
+            result = await self._store.put(put, put_command(encoded))
         except KeyNotFound:
             # Outside a transaction, etcd looks at the lease first.
             if request.lease and request.lease not in self._store.machine.leases:
@@ -35,9 +41,9 @@ class KvService:
         response = pb.PutResponse()
         self._headers.fill(response.header, result.revision)
         if request.prev_kv:
-            put = result.responses[0]
-            assert isinstance(put, PutResult)
-            fill_put(response, put)
+            answer = result.responses[0]
+            assert isinstance(answer, PutResult)
+            fill_put(response, answer)
         return response
 
     async def delete_range(self, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:

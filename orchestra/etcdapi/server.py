@@ -72,7 +72,7 @@ Handlers = Mapping[str, Handler]
 
 def _kv(calls: Calls, kv: KvService) -> Handlers:
     return {
-        "Put": calls.unary(kv.put, pb.PutRequest, pb.PutResponse),
+        "Put": calls.unary(kv.put, bytes, pb.PutResponse),
         "Range": calls.unary(kv.range, pb.RangeRequest, pb.RangeResponse),
         "Txn": calls.unary(kv.txn, pb.TxnRequest, pb.TxnResponse),
         "DeleteRange": calls.unary(kv.delete_range, pb.DeleteRangeRequest, pb.DeleteRangeResponse),

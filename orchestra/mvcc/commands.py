@@ -116,6 +116,24 @@ def encode(command: Command) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def put_command(put: bytes) -> bytes:
+    """The entry of one put, around the put as etcd's clients encode it: our fields are theirs."""
+    op = b"\x12" + _length(len(put)) + put
+    txn = b"\x12" + _length(len(op)) + op
+    return b"\x0a" + _length(len(txn)) + txn
+
+
+def _length(number: int) -> bytes:
+    if number < 0x80:
+        return number.to_bytes(1, "little")
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
 def decode(data: bytes) -> Command:
     """The command of an entry. Raises: ValueError for what `encode` did not make."""
     try:

@@ -21,7 +21,7 @@ from orchestra.mvcc.commands import (
 from orchestra.mvcc.errors import EmptyKey, RequestTooLarge
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult, Machine
-from orchestra.mvcc.model import Range, RangeResult, Txn, TxnResult
+from orchestra.mvcc.model import Put, Range, RangeResult, Txn, TxnResult
 from orchestra.store.watch import HistoryWatch, WatchHub
 
 
@@ -90,6 +90,15 @@ class LocalStore:
             await self._proposer.read_barrier()
             return self._machine.read_txn(request)
         result = await self._propose(request)
+        assert isinstance(result, TxnResult)
+        return result
+
+    async def put(self, put: Put, command: bytes) -> TxnResult:
+        """A transaction of one put that has been checked, and its command: so most others write.
+
+        Raises: Refused, StoreUnavailable, NoSpace.
+        """
+        result = await self._proposer.propose(command, Txn((), (put,)))
         assert isinstance(result, TxnResult)
         return result
 
