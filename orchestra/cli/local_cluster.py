@@ -155,7 +155,7 @@ class LocalCluster:
                 f"m{number}={self._block.master_address(number)}:{PEER_PORT}"
                 for number in range(1, self._master_count + 1)
             ]
-            words += ["--initial-cluster", ",".join(peers)]
+            words += ["--initial-cluster", ",".join(peers), "--initial-cluster-token", str(self.data_dir)]
         if self._etcd:
             words += ["--etcd-listen", f"{own}:{ETCD_PORT}"]
         if self._verbosity:

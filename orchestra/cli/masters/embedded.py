@@ -150,8 +150,8 @@ class Embedded:
                 continue
             if own not in configuration_from_wire(answer.configuration).everyone:
                 raise MemberRemoved(
-                    f"the cluster has removed {member.name}: {self._settings.data_dir} is of no more use. To have "
-                    "it back, move that away and start it with --join and the API address of another master"
+                    f"the cluster has removed {member.name}: {self._settings.data_dir} is of no more use. To "
+                    "have it back, move that away and start it with --join and another master's API address"
                 )
 
     async def _promotion(self) -> None:

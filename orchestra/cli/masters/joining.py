@@ -38,7 +38,7 @@ async def first_start(settings: MasterSettings) -> Bootstrap | None:
         return await _joined(settings)
     if settings.initial_cluster:
         members = {name: (address,) for name, address in settings.initial_cluster.items()}
-        made = bootstrap.together(members, settings.name)
+        made = bootstrap.together(members, settings.name, settings.initial_cluster_token)
         if len(members) > 1:
             await _check_new(settings, made)
         return made
@@ -81,22 +81,22 @@ def _check_hello(settings: MasterSettings, made: Bootstrap, address: str, answer
         return
     name = settings.name
     join = "start it with --join and the API address of another master in place of --initial-cluster"
+    members = pb.Membership.FromString(answer.configuration.context).members
+    own = next((member for member in members if member.name == name), None)
+    if own is not None and own.started and settings.peer_advertise in own.peer_addresses:
+        raise OrchestraError(
+            f"{settings.data_dir} is empty, but {name} has run in this cluster: without what it had written "
+            "down it could break what it promised to the others. If its disk is lost, take it out with: "
+            f"orchestra member remove {name}; then {join}"
+        )
     if answer.cluster != made.cluster_id:
         raise OrchestraError(
             f"the master at {address} belongs to another cluster ({answer.cluster}) than "
             f"--initial-cluster would begin ({made.cluster_id}): give all masters the same list, or enter a "
             "cluster that runs with --join"
         )
-    members = {member.id: member for member in pb.Membership.FromString(answer.configuration.context).members}
-    own = members.get(made.member_id)
-    if own is None:
+    if own is None or own.id != made.member_id:
         raise OrchestraError(f"the cluster has removed {name}: to let it in again, {join}")
-    if own.started:
-        raise OrchestraError(
-            f"{settings.data_dir} is empty, but {name} has run in this cluster: without what it had written "
-            "down it could break what it promised to the others. If its disk is lost, take it out with: "
-            f"orchestra member remove {name}; then {join}"
-        )
 
 
 async def _joined(settings: MasterSettings) -> Bootstrap:

@@ -34,6 +34,10 @@ FLAGS = (
         shape="list",
     ),
     Flag(
+        "initial-cluster-token",
+        "With --initial-cluster: sets this cluster apart from another one with the same list.",
+    ),
+    Flag(
         "join",
         "Become a master of a running cluster: API addresses of its masters (HOST:PORT,...).",
         shape="list",
@@ -68,6 +72,7 @@ class MasterSettings:
     peer_listen: str = ""
     peer_advertise: str = ""
     initial_cluster: Mapping[str, str] = field(default_factory=dict)
+    initial_cluster_token: str = ""
     join: tuple[str, ...] = ()
     learner: bool = False
     etcd_listen: str = ""
@@ -115,6 +120,7 @@ def settings_of(options: Any, given: set[str]) -> MasterSettings:
         peer_listen=peer_listen,
         peer_advertise=peer_advertise,
         initial_cluster=initial,
+        initial_cluster_token=options.initial_cluster_token,
         join=tuple(_reachable("--join", address) for address in options.join),
         learner=options.learner,
         etcd_listen=_address("--etcd-listen", options.etcd_listen) if options.etcd_listen else "",
@@ -166,6 +172,8 @@ def _combination(options: Any, given: set[str], initial: Mapping[str, str]) -> N
         raise UsageError(
             f"--initial-cluster names {', '.join(initial)}, not this master: its --name is {options.name}"
         )
+    if options.initial_cluster_token and not initial:
+        raise UsageError("--initial-cluster-token goes with --initial-cluster")
     if options.join and not options.peer_listen:
         raise UsageError("--join needs --peer-listen HOST:PORT: where the other masters reach this one")
     if options.learner and not options.join:

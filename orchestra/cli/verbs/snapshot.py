@@ -65,6 +65,8 @@ async def _save(session: Session) -> int:
     _form(session)
     if path.is_dir():
         raise OrchestraError(f"{path}: is a directory; name the file that is to be written")
+    if not path.parent.is_dir():
+        raise OrchestraError(f"{path}: there is no directory {path.parent}")
     from orchestra.cluster.backup import BackupWriter
 
     # Asked for before a file is made: a master that does not answer leaves none.

@@ -82,6 +82,7 @@ def test_a_store_that_is_etcds() -> None:
         (["--join=a:1"], "--join needs --peer-listen HOST:PORT"),
         (["--join=a", "--peer-listen=b:1"], '--join: "a" is no address'),
         (["--learner"], "--learner goes with --join"),
+        (["--initial-cluster-token=t"], "--initial-cluster-token goes with --initial-cluster"),
         (["--peer-listen=0.0.0.0:7071"], "--peer-listen=0.0.0.0:7071 is every address of this machine"),
         (
             ["--peer-listen=10.0.0.1:7071", "--listen=0.0.0.0:7070"],
