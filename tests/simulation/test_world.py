@@ -28,7 +28,7 @@ def test_a_turbulent_world_comes_to_rest(seed: int) -> None:
 def test_the_same_seed_is_the_same_world_whatever_the_process(seed: int) -> None:
     """Also where strings hash otherwise and memory lies elsewhere."""
     words = [sys.executable, "-m", "tests.simulation.run", "--hash", "--seeds", str(seed)]
-    words += ["--seconds", str(HASHED_SECONDS)]
+    words += ["--world", "cluster", "--seconds", str(HASHED_SECONDS)]
     told = [
         subprocess.run(
             words, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
