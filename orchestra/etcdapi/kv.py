@@ -1,9 +1,8 @@
 """etcd's KV service: ranges, puts, deletions, transactions, compaction."""
 
 from orchestra.etcdapi.backend import Backend
-from orchestra.etcdapi.errors import REQUEST_TOO_LARGE, EtcdError
 from orchestra.etcdapi.header import Headers
-from orchestra.etcdapi.requests import REQUEST_BYTES_MAX, check_size, delete_of, put_of, range_of, txn_of
+from orchestra.etcdapi.requests import check_size, delete_of, put_of, range_of, txn_of
 from orchestra.etcdapi.responses import fill_delete, fill_put, fill_range, fill_txn
 from orchestra.mvcc.commands import put_command
 from orchestra.mvcc.errors import KeyNotFound, LeaseNotFound
@@ -29,8 +28,7 @@ class KvService:
         """Takes the request as it came: so it goes into the log."""
         request = pb.PutRequest.FromString(encoded)
         put = put_of(request)
-        if len(encoded) > REQUEST_BYTES_MAX:
-            raise EtcdError(REQUEST_TOO_LARGE)
+        check_size(encoded)
         try:
             result = await self._store.put(put, put_command(encoded))
         except KeyNotFound:
@@ -55,9 +53,11 @@ class KvService:
         fill_delete(response, deleted)
         return response
 
-    async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
-        check_size(request)
-        result = await self._store.txn(txn_of(request))
+    async def txn(self, encoded: bytes) -> pb.TxnResponse:
+        """Takes the request as it came."""
+        txn = txn_of(pb.TxnRequest.FromString(encoded))
+        check_size(encoded)
+        result = await self._store.txn(txn)
         response = pb.TxnResponse()
         self._headers.fill(response.header, result.revision)
         fill_txn(response, result)

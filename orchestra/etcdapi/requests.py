@@ -41,9 +41,9 @@ _TARGETS: Final = tuple(Target)
 _RESULTS: Final = tuple(Result)
 
 
-def check_size(request: pb.PutRequest | pb.TxnRequest) -> None:
+def check_size(encoded: bytes) -> None:
     """Raises: EtcdError for a write larger than etcd takes."""
-    if request.ByteSize() > REQUEST_BYTES_MAX:
+    if len(encoded) > REQUEST_BYTES_MAX:
         raise EtcdError(REQUEST_TOO_LARGE)
 
 
@@ -114,7 +114,13 @@ def _ops_of(requests: Sequence[pb.RequestOp], operations_max: int) -> list[Op]:
     for request in requests:
         which = request.WhichOneof("request")
         if which == "request_put":
-            ops.append(put_of(request.request_put))
+            put = request.request_put
+            key = put.key
+            # Spelled out for the usual one: large transactions are made of them.
+            if not key or put.ignore_value or put.ignore_lease:
+                ops.append(put_of(put))
+            else:
+                ops.append(Put(key, put.value, put.lease, put.prev_kv))
         elif which == "request_range":
             ops.append(range_of(request.request_range))
         elif which == "request_delete_range":

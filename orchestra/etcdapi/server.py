@@ -74,7 +74,7 @@ def _kv(calls: Calls, kv: KvService) -> Handlers:
     return {
         "Put": calls.unary(kv.put, bytes, pb.PutResponse),
         "Range": calls.unary(kv.range, pb.RangeRequest, pb.RangeResponse),
-        "Txn": calls.unary(kv.txn, pb.TxnRequest, pb.TxnResponse),
+        "Txn": calls.unary(kv.txn, bytes, pb.TxnResponse),
         "DeleteRange": calls.unary(kv.delete_range, pb.DeleteRangeRequest, pb.DeleteRangeResponse),
         "Compact": calls.unary(kv.compact, pb.CompactionRequest, pb.CompactionResponse),
     }
