@@ -1,6 +1,8 @@
-"""A member of the cluster: its log on disk, the machine that the log feeds, and the store they make.
+"""A member of the cluster: the driver of Raft's core, its log on disk, its links to the other members, the
+machine that the log feeds, and the store they make.
 
-Knows in which order things become durable, applied and answered, when to take a snapshot, and when to give
-up because the disk has. Must not know what is stored, nor who asks: above it there is only a Store. The log's
-place can be taken by a group of members that agree on it; nothing above sees the difference.
+Knows in which order things become durable, sent, applied and answered, how a write outlives its leader, who
+keeps the leases' time, when to take a snapshot, and when to give up because the disk has. Must not know what
+is stored, nor who asks: above it there is only a Store. One member or many: nothing above sees the difference.
+Consensus itself is decided in orchestra.raft, without a disk, a network or a clock.
 """

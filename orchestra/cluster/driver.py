@@ -95,6 +95,7 @@ class Driver:
         self._stopping = asyncio.Event()
         # It was in a configuration of the log, not only in the one it was made with.
         self._belonged = directory.mark.index > 0 and core.node in directory.mark.configuration.everyone
+        self._stands = False
         self.is_full = False
 
     async def run(self) -> None:
@@ -113,6 +114,12 @@ class Driver:
                     break
                 self._take_in()
             else:
+                if not self._stands:
+                    # Once all that it has is applied, for which it needs no disk.
+                    self._stands = True
+                    if core.configuration.all_voters == {core.node}:
+                        core.campaign()
+                        continue
                 await self._wakeup.wait()
                 self._take_in()
 

@@ -27,7 +27,11 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class ProposeRefused:
-    """They were not taken and will not be in `term`. busy: too much is pending; else: not its leader."""
+    """They were not taken now. busy: too much is pending, send them again to the same leader in a moment.
+
+    Whoever does not lead in that term says nothing: an earlier copy may have been taken. What becomes of them
+    is known once an entry of a higher term is applied.
+    """
 
     frm: int
     to: int

@@ -112,8 +112,6 @@ class RunningMember:
         self.leadership = MemberLeadership(self, self._ended)
         self._loop_task = self._started(self._driver.run())
         self._snapshot_task = self._started(self._snapshots.run())
-        if self.core.configuration.all_voters == {own}:
-            self.core.campaign()
         transport.start(self._driver.receive, self._driver.lost, self._driver.restored)
 
     async def _respond(self, question: pb.Ask) -> pb.Answer:

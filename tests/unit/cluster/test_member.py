@@ -18,6 +18,7 @@ from orchestra.mvcc.model import DeleteRange, KeyValue, Put, Range, Txn
 from orchestra.mvcc.retention import Retention
 from orchestra.storage.errors import Damaged, DirectoryInUse, DiskFailed, WrongIdentity
 from orchestra.store.contract import Compacted, LeaseNotFound, NoSpace, Store, StoreUnavailable
+from tests.unit.cluster.group import until
 from tests.unit.storage.disks import FaultyDisk
 
 WAIT_SECONDS = 10
@@ -201,6 +202,21 @@ async def test_a_full_disk_refuses_writes_and_keeps_reads(tmp_path: Path) -> Non
         disk.write_error = None
         await put(member.store, b"a", b"3")
     async with await Member.open(tmp_path) as member:
+        assert [kv.value for kv in await content(member.store)] == [b"3"]
+
+
+async def test_a_disk_that_is_full_from_the_start_lets_reads_go_on(tmp_path: Path) -> None:
+    async with await Member.open(tmp_path) as member:
+        await put(member.store, b"a", b"1")
+    disk = FaultyDisk()
+    disk.write_error = OSError(errno.ENOSPC, "No space left on device")
+    async with await Member.open(tmp_path, disk=disk) as member:
+        assert [kv.value for kv in await content(member.store)] == [b"1"]
+        with pytest.raises(NoSpace, match="no space left"):
+            await put(member.store, b"a", b"2")
+        disk.write_error = None
+        await until(lambda: not member.status().errors)
+        await put(member.store, b"a", b"3")
         assert [kv.value for kv in await content(member.store)] == [b"3"]
 
 
