@@ -17,21 +17,6 @@ class Status(Protocol):
     def cluster(self) -> int: ...
 
     @property
-    def name(self) -> str:
-        """The member's name."""
-        ...
-
-    @property
-    def member_id(self) -> str:
-        """16 hexadecimal digits."""
-        ...
-
-    @property
-    def cluster_id(self) -> str:
-        """32 hexadecimal digits."""
-        ...
-
-    @property
     def term(self) -> int: ...
 
     @property
@@ -59,21 +44,6 @@ class Backend(Protocol):
     @property
     def store(self) -> LocalStore:
         """The member's store."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The member's name."""
-        ...
-
-    @property
-    def member_id(self) -> str:
-        """16 hexadecimal digits."""
-        ...
-
-    @property
-    def cluster_id(self) -> str:
-        """32 hexadecimal digits."""
         ...
 
     @property
@@ -114,5 +84,5 @@ class Backend(Protocol):
         ...
 
     def snapshot_chunks(self) -> AsyncIterator[bytes]:
-        """The whole store as a snapshot file holds it. Raises: StoreUnavailable."""
+        """A backup file's bytes, part by part (orchestra.cluster.backup). Raises: StoreUnavailable."""
         ...

@@ -1,11 +1,9 @@
 """etcd's Maintenance service."""
 
-from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Final, Protocol
 
 from orchestra.aio.rpc.server import Context
-from orchestra.cluster.journal_records import decode_header
 from orchestra.etcdapi.backend import Backend
 from orchestra.etcdapi.errors import (
     INVALID_DOWNGRADE_TARGET,
@@ -19,8 +17,6 @@ from orchestra.mvcc.commands import AlarmActivate, AlarmDeactivate
 from orchestra.mvcc.hashing import hash_kv
 from orchestra.mvcc.model import AlarmMember, AlarmType
 from orchestra.pb import etcd_cluster_pb2 as pb
-from orchestra.storage.identity import Identity
-from orchestra.storage.snapshots import SnapshotEncoder
 
 # The etcd whose API this is.
 VERSION: Final = "3.4.23"
@@ -100,7 +96,7 @@ class MaintenanceService:
         digest = sha256()
         blob = bytearray()
         size = 0
-        async for part in self._backup():
+        async for part in self._backend.snapshot_chunks():
             blob += part
             while len(blob) >= _BLOB_BYTES:
                 size += await self._write(context, bytes(blob[:_BLOB_BYTES]), digest)
@@ -108,19 +104,6 @@ class MaintenanceService:
         blob += bytes(-(size + len(blob)) % _PAGE_BYTES)
         await self._write(context, bytes(blob), digest)
         await context.write(pb.SnapshotResponse(blob=digest.digest()))
-
-    async def _backup(self) -> AsyncIterator[bytes]:
-        """A backup file, part by part (orchestra.cluster.backup)."""
-        backend = self._backend
-        encoder: SnapshotEncoder | None = None
-        async for chunk in backend.snapshot_chunks():
-            if encoder is None:
-                identity = Identity(backend.cluster_id, backend.member_id, backend.name)
-                encoder = SnapshotEncoder(identity, decode_header(chunk).index)
-                yield encoder.begin()
-            yield encoder.chunk(chunk)
-        if encoder is not None:
-            yield encoder.end()
 
     async def _write(self, context: Context, blob: bytes, digest: _Digest) -> int:
         digest.update(blob)
