@@ -166,7 +166,7 @@ def _send(state: State, node: int, progress: Progress, *, empty: bool = False) -
     prev_index = progress.next - 1
     prev_term = log.term_at(prev_index)
     if prev_term is None:
-        if progress.active and state.now >= progress.snapshot_after_tick:
+        if progress.heard_lately and state.now >= progress.snapshot_after_tick:
             progress.want_snapshot()
             state.wanted.append(node)
         return False

@@ -151,7 +151,7 @@ def tick_snapshots(state: State) -> None:
         if sending is None:
             continue
         sending.quiet_ticks += 1
-        if not progress.active or sending.quiet_ticks < state.settings.election_ticks * (
+        if not progress.heard_lately or sending.quiet_ticks < state.settings.election_ticks * (
             1 + sending.attempts
         ):
             continue
