@@ -9,7 +9,6 @@ from typing import Any, Final, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from orchestra.aio.rpc.server import Context, Handler
 from orchestra.base.log import get_logger
@@ -19,7 +18,6 @@ from orchestra.etcdapi.errors import (
     STOPPED,
     TIMEOUT,
     TOO_MANY_REQUESTS,
-    UNREADABLE,
     Said,
     refusal_of,
 )
@@ -132,8 +130,6 @@ class Calls:
         said = refusal_of(error)
         if said is not None:
             return said
-        if isinstance(error, DecodeError):
-            return UNREADABLE
         if isinstance(error, StoreUnavailable):
             log.debug("a request could not be served", why=error)
             if self._stopping:

@@ -2,7 +2,7 @@
 
 from orchestra.etcdapi.backend import Backend
 from orchestra.etcdapi.header import Headers
-from orchestra.etcdapi.requests import check_size, delete_of, put_of, range_of, txn_of
+from orchestra.etcdapi.requests import check_size, decoded, delete_of, put_of, range_of, txn_of
 from orchestra.etcdapi.responses import fill_delete, fill_put, fill_range, fill_txn
 from orchestra.mvcc.commands import put_command
 from orchestra.mvcc.errors import KeyNotFound, LeaseNotFound
@@ -26,7 +26,7 @@ class KvService:
 
     async def put(self, encoded: bytes) -> pb.PutResponse:
         """Takes the request as it came: so it goes into the log."""
-        request = pb.PutRequest.FromString(encoded)
+        request = decoded(pb.PutRequest, encoded)
         put = put_of(request)
         check_size(encoded)
         try:
@@ -55,7 +55,7 @@ class KvService:
 
     async def txn(self, encoded: bytes) -> pb.TxnResponse:
         """Takes the request as it came."""
-        txn = txn_of(pb.TxnRequest.FromString(encoded))
+        txn = txn_of(decoded(pb.TxnRequest, encoded))
         check_size(encoded)
         result = await self._store.txn(txn)
         response = pb.TxnResponse()

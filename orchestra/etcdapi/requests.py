@@ -4,7 +4,9 @@ Source: etcd's server/etcdserver/api/v3rpc/key.go.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
+
+from google.protobuf.message import DecodeError, Message
 
 from orchestra.etcdapi.errors import (
     EMPTY_KEY,
@@ -13,6 +15,7 @@ from orchestra.etcdapi.errors import (
     LEASE_PROVIDED,
     REQUEST_TOO_LARGE,
     TOO_MANY_OPS,
+    UNREADABLE,
     VALUE_PROVIDED,
     EtcdError,
     Said,
@@ -35,10 +38,20 @@ from orchestra.pb import etcd_rpc_pb2 as pb
 TXN_OPERATIONS_MAX: Final = 128
 REQUEST_BYTES_MAX: Final = 1536 * 1024
 
+M = TypeVar("M", bound=Message)
+
 _ORDERS: Final = tuple(SortOrder)
 _SORT_TARGETS: Final = tuple(SortTarget)
 _TARGETS: Final = tuple(Target)
 _RESULTS: Final = tuple(Result)
+
+
+def decoded(message: type[M], encoded: bytes) -> M:
+    """A request as it came over the wire. Raises: EtcdError."""
+    try:
+        return message.FromString(encoded)
+    except DecodeError as error:
+        raise EtcdError(UNREADABLE) from error
 
 
 def check_size(encoded: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import grpc
 import grpc.aio
@@ -152,3 +153,17 @@ async def test_leases_end_by_the_clock_and_say_what_is_left(channel: grpc.aio.Ch
     assert (await alive.read()).TTL == 0
     assert (await stub.LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=lease))).TTL == -1
     alive.cancel()
+
+
+async def test_a_snapshot_comes_in_pages_and_with_its_digest(channel: grpc.aio.Channel) -> None:
+    call = cluster_grpc.MaintenanceStub(channel).Snapshot(cluster_pb.SnapshotRequest())
+    *blobs, digest = [response.blob async for response in call]
+    data = b"".join(blobs)
+    assert len(data) == -(-70_103 // 512) * 512
+    assert digest == sha256(data).digest()
+
+
+async def test_what_is_no_request(channel: grpc.aio.Channel) -> None:
+    for method in ("Put", "Txn"):
+        call = channel.unary_unary(f"/etcdserverpb.KV/{method}")(b"\xff\xff")
+        assert (await failure(call))[0] == grpc.StatusCode.INTERNAL
