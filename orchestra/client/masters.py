@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 import grpc.aio
 
+from orchestra.aio.rpc.status import never_sent
+from orchestra.base.errors import Unavailable
 from orchestra.client.connection import Connection
 from orchestra.pb import api_v1_pb2 as api
 
@@ -63,12 +65,25 @@ class MastersCalls:
         )
 
     async def snapshot(self, *, timeout: float = SNAPSHOT_SECONDS) -> AsyncGenerator[bytes, None]:
-        """The whole store, as it is written to a backup file."""
-        call = self._connection.peer().cluster.Snapshot(api.SnapshotRequest(), timeout=timeout)
-        try:
-            async for part in call:
-                yield part.data
-        except grpc.aio.AioRpcError as error:
-            raise self._connection.meant(error) from None
-        finally:
-            call.cancel()
+        """The whole store, as it is written to a backup file; from the next master while none has begun."""
+        attempts = self._connection.attempts(timeout)
+        while True:
+            peer = self._connection.peer()
+            peer.began()
+            call = peer.cluster.Snapshot(api.SnapshotRequest(), timeout=attempts.seconds_left())
+            begun = False
+            try:
+                async for part in call:
+                    begun = True
+                    yield part.data
+                return
+            except grpc.aio.AioRpcError as error:
+                meant, unsent = self._connection.meant(error), never_sent(error)
+                if begun or not isinstance(meant, Unavailable):
+                    raise meant from None
+            finally:
+                call.cancel()
+                peer.ended()
+            self._connection.leave(peer)
+            if not await attempts.again(answered=not unsent):
+                raise meant from None

@@ -101,6 +101,7 @@ def _check_hello(settings: MasterSettings, made: Bootstrap, address: str, answer
 
 async def _joined(settings: MasterSettings) -> Bootstrap:
     """Asks to be let in, as a learner, unless `orchestra member add` has done so."""
+    log.info("asking to be let in", masters=",".join(settings.join))
     async with Client(",".join(settings.join), retry_seconds=JOIN_SECONDS) as client:
         answer = await client.members(timeout=JOIN_SECONDS)
         own = _named(answer, settings.name)
