@@ -6,6 +6,7 @@ write is its mandate's guard, so the next leader's write ends it in the store it
 
 import asyncio
 import json
+import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -75,8 +76,14 @@ class MemberMandate:
 class MemberLeadership:
     """A Leadership. `look` is called whenever something may have changed."""
 
-    def __init__(self, position: Position, ended: Callable[[asyncio.Task[None]], None]) -> None:
+    def __init__(
+        self,
+        position: Position,
+        ended: Callable[[asyncio.Task[None]], None],
+        rng: random.Random | None = None,
+    ) -> None:
         """ended: hears of the death of its task."""
+        self._rng = rng
         self._position = position
         self._ended = ended
         self._mandate: MemberMandate | None = None
@@ -141,7 +148,7 @@ class MemberLeadership:
 
     async def _contest(self) -> None:
         """Writes the key whenever this member leads and it does not say so."""
-        backoff = Backoff(_RETRY_MS, _RETRY_MS_MAX)
+        backoff = Backoff(_RETRY_MS, _RETRY_MS_MAX, rng=self._rng)
         while self._closed is None:
             term = self._position.leading_term
             if not term or self._mandate is not None:

@@ -109,7 +109,7 @@ class RunningMember:
         self._snapshots = SnapshotTaker(
             directory, settings, log_io, snapshot_io, self._driver.state, lambda _: None
         )
-        self.leadership = MemberLeadership(self, self._ended)
+        self.leadership = MemberLeadership(self, self._ended, rng)
         self._loop_task = self._started(self._driver.run())
         self._snapshot_task = self._started(self._snapshots.run())
         transport.start(self._driver.receive, self._driver.lost, self._driver.restored)
@@ -260,7 +260,13 @@ class RunningMember:
         core = self.core
         if self._tenure is None and core.role is Role.LEADER and self._applier.term == core.term:
             self._tenure = Tenure(
-                core.term, self.machine, self._clock, self._proposals, self._driver.wake, self._ended
+                core.term,
+                self.machine,
+                self._clock,
+                self._proposals,
+                self._driver.wake,
+                self._ended,
+                self._rng,
             )
             self._serving.set()
             self.leadership.stir()

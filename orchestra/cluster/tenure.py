@@ -1,6 +1,7 @@
 """What a member has only while it leads: the leases' time, and the duty to keep history bounded."""
 
 import asyncio
+import random
 from collections.abc import Callable
 
 from orchestra.base.clock import Clock
@@ -30,6 +31,7 @@ class Tenure:
         proposals: Proposals,
         wake: Callable[[], None],
         ended: Callable[[asyncio.Task[None]], None],
+        rng: random.Random | None = None,
     ) -> None:
         """ended: hears of the death of its task."""
         self.term = term
@@ -37,7 +39,7 @@ class Tenure:
         self._proposals = proposals
         self._wake = wake
         self._compacting = False
-        self.leases = LeaseOwner(machine, clock, self._propose)
+        self.leases = LeaseOwner(machine, clock, self._propose, rng)
         self._task = asyncio.get_running_loop().create_task(self.leases.run())
         self._task.add_done_callback(ended)
 

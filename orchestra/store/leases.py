@@ -6,6 +6,7 @@ happen anyway (an expiry, an orderly stop), so that a restart gives them little 
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 from orchestra.aio.backoff import Backoff
@@ -27,7 +28,10 @@ Propose = Callable[[bytes], Awaitable[CommandResult]]
 class LeaseOwner:
     """Keeps the time of a machine's leases from its making on; each starts with what its record has left."""
 
-    def __init__(self, machine: Machine, clock: Clock, propose: Propose) -> None:
+    def __init__(
+        self, machine: Machine, clock: Clock, propose: Propose, rng: random.Random | None = None
+    ) -> None:
+        self._rng = rng
         self._machine = machine
         self._clock = clock
         self._propose = propose
@@ -102,7 +106,7 @@ class LeaseOwner:
 
     async def run(self) -> None:
         """Ends leases as they become due, for ever."""
-        backoff = Backoff(_RETRY_MS, _RETRY_MS_MAX)
+        backoff = Backoff(_RETRY_MS, _RETRY_MS_MAX, rng=self._rng)
         while True:
             self._changed.clear()
             deadline_ns = self._book.next_deadline_ns()

@@ -84,21 +84,25 @@ class Node:
             self._world.network.detach(self.id)
             self.disk.crash(power=power)
 
+    async def _open(self, process: Process, settings: MemberSettings = SETTINGS) -> Member:
+        """Opens its member. Raises: StorageError."""
+        rng = self._rng
+        return await Member.open(
+            Path("/data"),
+            self.name,
+            clock=process.clock,
+            disk=self.disk,
+            start_io=lambda _: Io(process, rng, lambda: self.kill(power=True), self.disk_slowness),
+            settings=settings,
+            bootstrap=self.bootstrap,
+            transport=SimTransport(self._world.network, self.id, process),
+            rng=random.Random(rng.getrandbits(64)),
+        )
+
     async def _live(self, process: Process) -> None:
         world, rng = self._world, self._rng
-        transport = SimTransport(world.network, self.id, process)
         try:
-            member = await Member.open(
-                Path("/data"),
-                self.name,
-                clock=process.clock,
-                disk=self.disk,
-                start_io=lambda _: Io(process, rng, lambda: self.kill(power=True), self.disk_slowness),
-                settings=SETTINGS,
-                bootstrap=self.bootstrap,
-                transport=transport,
-                rng=random.Random(rng.getrandbits(64)),
-            )
+            member = await self._open(process)
         except StorageError as error:
             self._fails(process, error)
             return
