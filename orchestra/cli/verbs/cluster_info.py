@@ -68,7 +68,8 @@ async def _cluster_info(session: Session) -> int:
         raise UsageError(f"unexpected args: {session.words}")
     client = session.client
     members = await _members(session)
-    session.write("".join(line + "\n" for line in master_lines(members)))
+    if members:
+        session.write("".join(line + "\n" for line in master_lines(members)))
     status, nodes, services = await asyncio.gather(
         client.status(),
         client.list(NODE),
