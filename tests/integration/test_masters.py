@@ -295,3 +295,27 @@ async def _answers(port: int) -> None:
             else:
                 writer.close()
                 return
+
+
+async def test_a_lone_master_grows_to_three(tmp_path: Path) -> None:
+    async with cluster_of(1, 0, data_dir=tmp_path / "alone") as (cluster, client):
+        await client.create(service("before"))
+        said = await typed(cluster.server, "member", "add", "m2", "--peer-addresses=10.0.0.1:1", code=1)
+        assert "start it again with --peer-listen HOST:PORT" in said
+    # Only the first of the masters needs it: the others have addresses of their own.
+    flags = [f"--peer-listen=127.0.0.1:{free_port()}"]
+    async with LocalCluster(
+        0, port=0, data_dir=tmp_path / "alone", keep=False, master_flags=flags, report=quiet
+    ) as cluster:
+        flags.clear()
+        async with Client(cluster.server) as client:
+            await wait_for_nodes(client, cluster, quiet)
+            for name in ("m2", "m3"):
+                await cluster.join_master(name)
+                await has_vote(client, name)
+            leader = await cluster.leader()
+            assert leader.name == "m1"
+            cluster.kill(leader)
+        async with Client(",".join(cluster.servers.values()), retry_seconds=WAIT_SECONDS) as client:
+            assert (await client.get(SERVICE, "default", "before")).metadata.name == "before"
+            assert sum(member.leader for member in (await members(client)).values()) == 1
