@@ -21,6 +21,7 @@ from google_crc32c import value as crc32c
 
 _HEADER = struct.Struct("<8sI16s8sQ")
 _HEAD = struct.Struct("<IIBQQ")
+_LENGTH = struct.Struct("<I")
 _CRC = struct.Struct("<I")
 _END_MARK = b"\xa5"
 HEADER_BYTES = _HEADER.size + _CRC.size
@@ -151,18 +152,37 @@ class RecordReader:
         rest = rest_bytes(data[offset:start])
         end = start if rest is None else start + rest
         # A whole record ends in a byte that is not 0, and its head in a checksum that hardly ever does.
-        return end > len(data) or self._is_zeroed(end - 1) or self._has_zeroed_sector(offset, end)
+        if end > len(data) or self._is_zeroed(end - 1) or self._has_zeroed_sector(offset, end):
+            return True
+        return rest is None and self._has_lost_its_start(offset)
 
     def _is_zeroed(self, offset: int) -> bool:
         return self._data.count(0, offset) == len(self._data) - offset
 
     def _has_zeroed_sector(self, offset: int, end: int) -> bool:
+        """Whether a sector of the record was not written. What follows in it is of the same write, or room."""
         while offset < end:
-            piece = self._data[offset : min(end, offset - offset % SECTOR_BYTES + SECTOR_BYTES)]
+            piece = self._data[offset : offset - offset % SECTOR_BYTES + SECTOR_BYTES]
             if len(piece) >= _TORN_BYTES and not any(piece):
                 return True
             offset += len(piece)
         return False
+
+    def _has_lost_its_start(self, offset: int) -> bool:
+        """Whether a head is whole but for its first few bytes, the last ones of a sector that was not written.
+
+        Zeros as few as that prove nothing; that a length in their place makes the checksum right does.
+        """
+        data = self._data
+        missing = -offset % SECTOR_BYTES
+        if not 0 < missing < _TORN_BYTES or any(data[offset : offset + missing]):
+            return False
+        head = data[offset : offset + HEAD_BYTES]
+        known = int.from_bytes(head[: _LENGTH.size], "little")
+        longest = min(known + (1 << 8 * missing), len(data.rstrip(b"\0")) - offset)
+        return any(
+            rest_bytes(_LENGTH.pack(length) + head[_LENGTH.size :]) for length in range(known, longest)
+        )
 
     def _was_synced(self, offset: int) -> bool:
         """Whether a good record of a later batch follows somewhere."""

@@ -226,6 +226,27 @@ def test_sectors_that_never_reached_the_disk_are_a_torn_write(tmp_path: Path) ->
     assert payloads(tmp_path) == [b"safe"]
 
 
+@pytest.mark.parametrize("shift", range(SECTOR_BYTES - 60, SECTOR_BYTES + 8))
+@pytest.mark.parametrize("lost", ["first", "second", "third"])
+def test_a_write_over_three_sectors_that_lost_any_one_is_torn_wherever_it_began(
+    tmp_path: Path, shift: int, lost: str
+) -> None:
+    # The last write begins `shift` bytes into a sector; its second record follows in the same write.
+    filled = (shift - START - RECORD_BYTES) % SECTOR_BYTES
+    (path,) = written(tmp_path, [b"x" * filled], [b"y" * 470, b"z" * 600])
+    data = bytearray(path.read_bytes())
+    start = START + RECORD_BYTES + filled
+    assert start % SECTOR_BYTES == shift % SECTOR_BYTES
+    sector = start // SECTOR_BYTES + ["first", "second", "third"].index(lost)
+    begin = max(start, sector * SECTOR_BYTES)
+    end = (sector + 1) * SECTOR_BYTES
+    data[begin:end] = bytes(end - begin)
+    path.write_bytes(data)
+    kept = payloads(tmp_path)
+    assert kept[0] == b"x" * filled
+    assert len(kept) < 3
+
+
 def test_a_zeroed_sector_before_a_later_batch_is_damage(tmp_path: Path) -> None:
     (file,) = written(tmp_path, [b"safe"], [b"x" * 2000], [b"later"])
     whole = bytearray(file.read_bytes())
