@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestra.cluster import datadir, member, proposals, reads, tenure
+from orchestra.cluster import datadir, duties, proposals, reads, running, tenure
 from orchestra.cluster.journal import Journal, _Replay
-from orchestra.cluster.member import Member
+from orchestra.cluster.running import RunningMember
 from orchestra.mvcc.history import History
 from orchestra.mvcc.machine import Machine
 from orchestra.raft import core, election, membership, output, quorum, replication, roles
@@ -257,7 +257,7 @@ def reads_before_it_is_applied(patches: Patches) -> None:
 @_mutant("etcd #13766: the applied index saved apart from the data it covers")
 def saves_the_applied_index_apart(patches: Patches) -> None:
     open_ = datadir.DataDirectory.__dict__["open"].__func__
-    make = member._core
+    make = running._core
 
     def opened(cls: Any, *arguments: Any, **more: Any) -> Any:
         directory = open_(cls, *arguments, **more)
@@ -325,15 +325,15 @@ def takes_a_proposal_twice(patches: Patches) -> None:
 
 @_mutant("a new leader may have what the one before was given")
 def proposes_anew_without_knowing(patches: Patches) -> None:
-    notice = Member.noticed
+    notice = RunningMember.noticed
 
-    def impatient(self: Member) -> None:
+    def impatient(self: RunningMember) -> None:
         before = self._seen
         notice(self)
         if before is not None and before[0] != self.core.term:
             self._proposals.term_applied(self.core.term)
 
-    patches.attribute(Member, "noticed", impatient)
+    patches.attribute(RunningMember, "noticed", impatient)
 
 
 # Leases.
@@ -341,27 +341,27 @@ def proposes_anew_without_knowing(patches: Patches) -> None:
 
 @_mutant("etcd #15247: a deposed leader, unaware of it, keeps leases alive")
 def keeps_leases_alive_after_its_time(patches: Patches) -> None:
-    respond = Member._respond
+    respond = duties.LeaderDuties.respond
 
-    async def unaware(self: Member, question: Any) -> Any:
-        leading = self._tenure
+    async def unaware(self: duties.LeaderDuties, question: Any) -> Any:
+        leading = self._tenure()
         if leading is not None and question.WhichOneof("question") == "keep_alive":
-            return member.pb.Answer(number=await leading.leases.keep_alive(question.keep_alive))
+            return duties.pb.Answer(number=await leading.leases.keep_alive(question.keep_alive))
         return await respond(self, question)
 
-    patches.attribute(Member, "_respond", unaware)
+    patches.attribute(duties.LeaderDuties, "respond", unaware)
 
 
 @_mutant("a follower's clock says that leases are over, which it never hears to be kept alive")
 def a_followers_clock_ends_leases(patches: Patches) -> None:
-    applied, noticed = Member.applied, Member.noticed
+    applied, noticed = RunningMember.applied, RunningMember.noticed
 
     async def propose(self: Any, command: bytes) -> Any:
         answer = self._proposals.add(command)
         self._wake()
         return await answer
 
-    def eager(self: Member, entries: Any) -> None:
+    def eager(self: RunningMember, entries: Any) -> None:
         applied(self, entries)
         if getattr(self, "_own_clock", None) is None:
             tenure_ = tenure.Tenure(
@@ -374,8 +374,8 @@ def a_followers_clock_ends_leases(patches: Patches) -> None:
                 book.granted(lease)
 
     patches.attribute(tenure.Tenure, "_propose", propose)
-    patches.attribute(Member, "applied", eager)
-    patches.attribute(Member, "noticed", noticed)
+    patches.attribute(RunningMember, "applied", eager)
+    patches.attribute(RunningMember, "noticed", noticed)
 
 
 @_mutant("etcd's lessor: a new leader gives every lease its whole time")

@@ -143,6 +143,55 @@ async def _isolate(t: Turbulence) -> None:
     t.world.network.mend()
 
 
+async def _depose(t: Turbulence) -> None:
+    """The leader is cut off, and does not know it; its clients are still there."""
+    leader = t.world.leader()
+    if leader is None:
+        return
+    t.world.say(f"{leader.name}, which leads, is cut off")
+    for node in t.world.nodes.values():
+        if node is not leader:
+            t.world.network.cut(leader.id, node.id)
+            t.world.network.cut(node.id, leader.id)
+    await asyncio.sleep(0.8 + t.rng.random() * 1.5)
+    t.world.network.mend()
+
+
+async def _split(t: Turbulence) -> None:
+    """Two halves that do not hear each other."""
+    ids = [node.id for node in t.world.nodes.values()]
+    here = set(t.rng.sample(ids, t.rng.randint(1, len(ids) - 1)))
+    t.world.say(f"split: {' '.join(f'{each:x}'[:2] for each in sorted(here))} and the others")
+    for one in ids:
+        for other in ids:
+            if (one in here) != (other in here):
+                t.world.network.cut(one, other)
+    await t.wait(5.0)
+    t.world.network.mend()
+
+
+async def _storm(t: Turbulence) -> None:
+    """Slow words, and nodes that come and go faster than an election is over."""
+    network, rng = t.world.network, t.rng
+    network.delay = rng.choice((0.05, 0.2, 0.4))
+    t.world.say(f"storm: delay {network.delay}")
+    for _ in range(rng.randint(5, 25)):
+        await asyncio.sleep(rng.random() * 0.25)
+        nodes = [node for node in t.world.nodes.values() if node.up]
+        leader = t.world.leader()
+        if not nodes:
+            continue
+        node = leader if leader is not None and rng.random() < 0.4 else rng.choice(nodes)
+        node.kill(power=rng.random() < 0.7)
+        if rng.random() < 0.8:
+            await asyncio.sleep(rng.random() * 0.03)
+            if not node.up and node.id not in t.world.removed:
+                node.boot()
+    network.calm()
+    for node in list(t.world.nodes.values()):
+        await _comes_back(t, node)
+
+
 async def _cut_one_way(t: Turbulence) -> None:
     ids = [node.id for node in t.world.nodes.values()]
     frm, to = t.rng.sample(ids, 2)
@@ -279,6 +328,8 @@ async def _reconfigure(t: Turbulence) -> None:
 
     t.world.say(f"voters are to be {' '.join(f'{each:x}'[:2] for each in sorted(voters))}")
     await _asked(t, leader, change)
+    if t.rng.random() < 0.5:
+        await _split(t)
 
 
 async def _shrink(t: Turbulence) -> None:
@@ -307,6 +358,9 @@ _FAULTS: dict[str, tuple[Fault, float]] = {
     "kill": (_kill, 3.0),
     "kill all": (_kill_all, 0.4),
     "flap": (_flap, 1.0),
+    "storm": (_storm, 1.0),
+    "depose": (_depose, 1.5),
+    "split": (_split, 1.0),
     "lose power midway": (_lose_power_midway, 2.0),
     "pause": (_pause, 2.0),
     "isolate": (_isolate, 2.0),
