@@ -160,7 +160,7 @@ class RecordReader:
         return self._data.count(0, offset) == len(self._data) - offset
 
     def _has_zeroed_sector(self, offset: int, end: int) -> bool:
-        """Whether a sector of the record was not written. What follows in it is of the same write, or room."""
+        """Whether a sector of the record was not written. What follows in it is of the same write or room."""
         while offset < end:
             piece = self._data[offset : offset - offset % SECTOR_BYTES + SECTOR_BYTES]
             if len(piece) >= _TORN_BYTES and not any(piece):
@@ -169,7 +169,7 @@ class RecordReader:
         return False
 
     def _has_lost_its_start(self, offset: int) -> bool:
-        """Whether a head is whole but for its first few bytes, the last ones of a sector that was not written.
+        """Whether a head is whole but for its first few bytes, at the end of a sector that was not written.
 
         Zeros as few as that prove nothing; that a length in their place makes the checksum right does.
         """
