@@ -15,6 +15,7 @@ from orchestra.mvcc.keyindex import in_range
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult, Machine
 from orchestra.mvcc.model import Event, EventType, KeyValue
+from orchestra.raft.log import RaftLog
 
 
 class Violation(AssertionError):
@@ -152,6 +153,23 @@ def recording(record: Record) -> Iterator[None]:
         Machine.apply, Machine.skip = apply, skip  # type: ignore[method-assign]
 
 
+@contextmanager
+def watching_commits(committing: Callable[[RaftLog, int], None]) -> Iterator[None]:
+    """While it lasts, every commit index of the process that is about to move is shown first."""
+    commit_to = RaftLog.commit_to
+
+    def shown(self: RaftLog, index: int) -> bool:
+        if index > self.commit:
+            committing(self, index)
+        return commit_to(self, index)
+
+    RaftLog.commit_to = shown  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        RaftLog.commit_to = commit_to  # type: ignore[method-assign]
+
+
 class _Refusal(Refused):
     """A refusal that equals another of the same words."""
 
@@ -166,4 +184,4 @@ class _Refusal(Refused):
         return hash(self.said)
 
 
-__all__ = ["Applied", "LeaseGrant", "Record", "Violation", "recording"]
+__all__ = ["Applied", "LeaseGrant", "Record", "Violation", "recording", "watching_commits"]

@@ -14,6 +14,7 @@ from orchestra.cluster.settings import MemberSettings
 from orchestra.mvcc.retention import Retention
 from orchestra.mvcc.snapshot import state_hash
 from orchestra.pb import raft_v1_pb2 as pb
+from orchestra.raft.log import RaftLog
 from orchestra.raft.model import Configuration, Role
 from orchestra.storage.errors import StorageError
 from tests.simulation.group.clients import Client, Watcher
@@ -22,7 +23,7 @@ from tests.simulation.group.history import History
 from tests.simulation.group.io import Io
 from tests.simulation.group.leases import Promises
 from tests.simulation.group.network import Network, SimTransport
-from tests.simulation.group.record import Record, Violation, recording
+from tests.simulation.group.record import Record, Violation, recording, watching_commits
 from tests.simulation.group.watches import Watched
 from tests.simulation.processes import Process, Timeline
 from tests.simulation.trace import Trace
@@ -53,7 +54,9 @@ class Node:
         self.lives = 0
         self.process: Process | None = None
         self.member: Member | None = None
-        # Why its last life ended by itself.
+        # Of its last life: what it had on disk is on disk still.
+        self.last: Member | None = None
+        # Why that ended by itself.
         self.ended = ""
         self._world = world
         self._rng = world.chance(f"node {number}")
@@ -99,6 +102,13 @@ class Node:
             rng=random.Random(rng.getrandbits(64)),
         )
 
+    def has_on_disk(self, index: int, term: int) -> bool:
+        """Whether an entry is safe here."""
+        member = self.last
+        if member is None or member._directory.journal.last_index < index:
+            return False
+        return index < member.core.first_index or member.core.term_at(index) == term
+
     async def _live(self, process: Process) -> None:
         world, rng = self._world, self._rng
         try:
@@ -106,7 +116,7 @@ class Node:
         except StorageError as error:
             self._fails(process, error)
             return
-        self.member = member
+        self.member = self.last = member
         world.say(f"{process.name} is open at {member.status().applied_index}")
         for number in range(world.clients_each):
             client = Client(
@@ -225,6 +235,28 @@ class World:
                 self._check_leader(node)
                 return
 
+    def committing(self, log: RaftLog, index: int) -> None:
+        """A commit index is about to move. A leader's: a majority has it on disk, and it is of its own term
+        (paper §5.3, §5.4.2). Raises: Violation.
+        """
+        node = next((node for node in self.up() if node.member and node.member.core._state.log is log), None)
+        if node is None or node.member is None or node.member.core.role is not Role.LEADER:
+            return
+        core = node.member.core
+        term = log.term_at(index)
+        if term != core.term:
+            raise Violation(f"{node.name} commits entry {index} of term {term} in term {core.term}")
+        now = log.configuration
+        if now.everyone == {node.id}:
+            return
+        have = {each.id for each in self.nodes.values() if each.has_on_disk(index, term)}
+        for side in filter(None, (now.voters, now.outgoing)):
+            if 2 * len(side & have) <= len(side):
+                held = " ".join(sorted(each.name for each in self.nodes.values() if each.id in have))
+                raise Violation(
+                    f"{node.name} commits entry {index}, which only {held or 'nobody'} has on disk"
+                )
+
     def _check_leader(self, node: Node) -> None:
         """One leader a term (paper §5.2), and it has every entry that was ever applied (§5.4)."""
         assert node.member is not None
@@ -247,7 +279,7 @@ class World:
     def play(self, scene: Callable[["World"], Coroutine[Any, Any, None]]) -> tuple[str, float]:
         """The whole of it: hash and seconds. Raises: Violation and others, with the trace in their notes."""
         try:
-            with recording(self.record):
+            with recording(self.record), watching_commits(self.committing):
                 task = self.driver.start(self._course(scene), "course")
                 self.timeline.run(task)
             self._check()
