@@ -22,8 +22,8 @@ def transfer(state: State, to: int) -> None:
     if to == NOBODY:
         to = min(able, key=lambda node: (-able[node].match, node), default=NOBODY)
     if to not in able:
-        name = f"{to:016x}" if to else "no other voter"
-        raise NotCaughtUp(f"leadership cannot be handed over: {name} follows the log closely enough")
+        who = f"{to:016x} does not follow" if to else "no other voter follows"
+        raise NotCaughtUp(f"leadership cannot be handed over: {who} the log closely enough")
     state.transferee = to
     state.transfer_elapsed = 0
     hand_over(state)

@@ -53,7 +53,7 @@ def test_only_to_who_can_lead(to_: int) -> None:
     group = three()
     group.nodes[2].crash()
     group.tick(25)
-    with pytest.raises(NotCaughtUp):
+    with pytest.raises(NotCaughtUp, match=f"{to_:016x} does not follow the log"):
         group[1].transfer_leadership(to_)
     with pytest.raises(NotLeader):
         group[3].transfer_leadership(1)
