@@ -1,6 +1,7 @@
 """Calls of etcd's API at one master, each recorded with its times and its outcome."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable
@@ -51,15 +52,17 @@ class Book:
     outcomes: Counter[str] = field(default_factory=Counter)
     whys: Counter[str] = field(default_factory=Counter)
     defects: list[str] = field(default_factory=list)
-    # When writes were acknowledged.
+    # When writes were acknowledged; when the last one of them that was asked was asked.
     writes: list[float] = field(default_factory=list)
+    newest_asked: float = 0.0
+    wrote: asyncio.Event = field(default_factory=asyncio.Event)
     # When a deletion, by key and revision, was first seen by any watcher.
     gone: dict[tuple[bytes, int], float] = field(default_factory=dict)
 
     def longest_gap(self, since: float, until: float) -> float:
         """Seconds without an acknowledged write."""
         moments = [since, *(at for at in sorted(self.writes) if since < at < until), until]
-        return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(moments))
 
 
 class Endpoint:
@@ -101,6 +104,8 @@ class Endpoint:
         call.returned = time.monotonic()
         call.result = result
         self._book.writes.append(call.returned)
+        self._book.newest_asked = max(self._book.newest_asked, call.invoked)
+        self._book.wrote.set()
         return result
 
     async def ask(self, answer: Awaitable[_T], call: Call | None = None) -> _T:

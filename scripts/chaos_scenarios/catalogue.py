@@ -1,5 +1,6 @@
 """Every scenario, by name."""
 
-from scripts.chaos_scenarios import kills
+from scripts.chaos_scenarios import agents, backups, disks, kills, members, partitions
 
-SCENARIOS = {each.name: each for room in (kills,) for each in room.SCENARIOS}
+_ROOMS = (kills, partitions, disks, members, agents, backups)
+SCENARIOS = {each.name: each for room in _ROOMS for each in room.SCENARIOS}

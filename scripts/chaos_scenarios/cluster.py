@@ -20,15 +20,17 @@ API, PEER, ETCD = 7070, 7071, 7072
 READY_SECONDS = 30.0
 STATUS_SECONDS = 1.0
 POLL_SECONDS = 0.02
+INSIST_SECONDS = 0.1
 
 
 class Cluster:
     """Programs by name: masters m1…, agents n1…."""
 
-    def __init__(self, network: Network, folder: Path, agents: int, rng: random.Random) -> None:
+    def __init__(self, network: Network, folder: Path, agents: int, grace: str, rng: random.Random) -> None:
         self._network = network
         self._folder = folder
         self._rng = rng
+        self._grace = grace
         self.masters: dict[str, Program] = {}
         self.agents: dict[str, Program] = {}
         first = [f"m{number}" for number in (1, 2, 3)]
@@ -46,8 +48,7 @@ class Cluster:
         at = self._network.address(name)
         words = ["master", "--name", name, "--data-dir", str(self.data_dir(name)), "-v", "1"]
         words += ["--listen", f"{at}:{API}", "--peer-listen", f"{at}:{PEER}", "--etcd-listen", f"{at}:{ETCD}"]
-        # A node that is away for a moment is no matter of these trials: an agent that dies is.
-        words += ["--node-eviction-grace", "2s", *how]
+        words += [*(["--node-eviction-grace", self._grace] if self._grace else []), *how]
         self.masters[name] = made = self._program(name, words)
         return made
 
@@ -192,3 +193,15 @@ class Cluster:
         if process.returncode:
             raise OSError(f"orchestra {' '.join(words)}: {said.decode(errors='replace').strip()}")
         return said.decode()
+
+    async def insist(self, *words: str, seconds: float = READY_SECONDS) -> str:
+        """The same, again and again while it is refused. Raises: OSError, with the last refusal."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while True:
+            try:
+                return await self.type(*words)
+            except OSError:
+                if loop.time() > end:
+                    raise
+            await asyncio.sleep(INSIST_SECONDS)

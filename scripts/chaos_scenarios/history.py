@@ -21,7 +21,7 @@ from orchestra.pb import etcd_rpc_pb2_grpc as rpc
 from scripts.chaos_scenarios import wire
 from scripts.chaos_scenarios.calls import Book
 from scripts.chaos_scenarios.leasing import Held
-from scripts.chaos_scenarios.watching import PREFIX
+from scripts.chaos_scenarios.watching import PREFIX, next_of
 from tests.simulation.group.record import Record, Violation
 from tests.simulation.group.watches import Watched
 
@@ -67,8 +67,8 @@ async def read_history(address: str, revision: int) -> Told:
             async with asyncio.timeout(READ_SECONDS):
                 await stream.write(pb.WatchRequest(create_request=create))
                 while told.newest_revision < revision:
-                    response = await stream.read()
-                    if response is grpc.aio.EOF or response.canceled:
+                    response = await next_of(stream)
+                    if response is None or response.canceled:
                         raise OSError(f"{address} ends the watch: {response}")
                     events = [wire.event(each) for each in response.events]
                     told.took([each for each in events if each.kv.mod_revision <= revision])

@@ -30,12 +30,14 @@ ROUNDS_MIN: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One sort of damage. same_pods: it must not cost a single pod."""
+    """One sort of damage. same_pods: it must not cost a single pod. grace: how long a node without its agent
+    keeps its pods, if not as long as it does by default."""
 
     name: str
     about: str
     damage: Callable[["Trial"], Awaitable[None]]
     same_pods: bool = True
+    grace: str = ""
 
 
 @dataclass(slots=True)
@@ -59,11 +61,11 @@ class Row:
 class Trial:
     """What a scenario works with."""
 
-    def __init__(self, network: Network, folder: Path, seconds: float, seed: str) -> None:
+    def __init__(self, network: Network, folder: Path, seconds: float, seed: str, grace: str) -> None:
         self.rng = random.Random(seed)
         self.network = network
         self.folder = folder
-        self.cluster = Cluster(network, folder, AGENTS, self.rng)
+        self.cluster = Cluster(network, folder, AGENTS, grace, self.rng)
         self.workload = Workload(self.cluster, seed)
         self.findings = Findings()
         self.faults = 0
@@ -89,10 +91,20 @@ class Trial:
 
     async def working(self, seconds: float = READY_SECONDS) -> None:
         """Waits until a write is acknowledged that was made from now on. Raises: TimeoutError."""
-        writes, since = self.workload.book.writes, time.monotonic()
+        book, since = self.workload.book, time.monotonic()
         async with asyncio.timeout(seconds):
-            while not writes or writes[-1] < since + 0.05:
-                await asyncio.sleep(0.02)
+            while book.newest_asked < since:
+                book.wrote.clear()
+                await book.wrote.wait()
+
+    def others(self, name: str) -> list[str]:
+        """The masters but one."""
+        return [other for other in sorted(self.cluster.masters) if other != name]
+
+    async def settled(self) -> None:
+        """Waits until just those pods are ready that are wanted. Raises: TimeoutError."""
+        async with self.cluster.client() as client:
+            await pods.ready_pods(client, CONVERGE_SECONDS)
 
     def renew_workload(self) -> None:
         """Clients that know nothing of those before."""
@@ -104,7 +116,7 @@ async def run_trial(scenario: Scenario, network: Network, folder: Path, seconds:
     """Runs it; what does not hold is in the row."""
     began = time.monotonic()
     row = Row(scenario.name)
-    trial = Trial(network, folder, seconds, f"{scenario.name} {seed}")
+    trial = Trial(network, folder, seconds, f"{scenario.name} {seed}", scenario.grace)
     try:
         await _lived(scenario, trial, row)
     except (OrchestraError, OSError, TimeoutError, Violation) as error:

@@ -24,6 +24,14 @@ CREATE_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 0.05
 
 
+async def next_of(
+    stream: "grpc.aio.StreamStreamCall[pb.WatchRequest, pb.WatchResponse]",
+) -> pb.WatchResponse | None:
+    """The next answer; None when the stream has ended."""
+    answer = await stream.read()
+    return answer if isinstance(answer, pb.WatchResponse) else None
+
+
 class Watcher:
     """Watches the workload's keys from the beginning, with the values before."""
 
@@ -70,14 +78,14 @@ class Watcher:
         try:
             async with asyncio.timeout(CREATE_SECONDS):
                 await stream.write(pb.WatchRequest(create_request=create))
-                created = await stream.read()
-            if created is grpc.aio.EOF or not created.created or created.canceled:
+                created = await next_of(stream)
+            if created is None or not created.created or created.canceled:
                 raise TimeoutError
             asking = asyncio.create_task(self._ask_for_progress(stream))
             async with asyncio.timeout(STAY_SECONDS * (0.3 + self._rng.random())):
                 while True:
-                    response = await stream.read()
-                    if response is grpc.aio.EOF or response.canceled:
+                    response = await next_of(stream)
+                    if response is None or response.canceled:
                         return
                     self._took(response)
         finally:
