@@ -17,6 +17,7 @@ async def kill_agent(trial: Trial) -> None:
         # Less than the grace after which its pods are given up.
         await trial.pause(0.0, 0.5)
         await agent.start()
+        await trial.pause(0.5, 1.5)
         await trial.settled()
 
 

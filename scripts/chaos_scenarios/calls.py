@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -59,10 +59,11 @@ class Book:
     # When a deletion, by key and revision, was first seen by any watcher.
     gone: dict[tuple[bytes, int], float] = field(default_factory=dict)
 
-    def longest_gap(self, since: float, until: float) -> float:
-        """Seconds without an acknowledged write."""
-        moments = [since, *(at for at in sorted(self.writes) if since < at < until), until]
-        return max(later - earlier for earlier, later in itertools.pairwise(moments))
+
+def longest_gap(writes: Sequence[float], since: float, until: float) -> float:
+    """Seconds without an acknowledged write."""
+    moments = [since, *(at for at in sorted(writes) if since < at < until), until]
+    return max(later - earlier for earlier, later in itertools.pairwise(moments))
 
 
 class Endpoint:

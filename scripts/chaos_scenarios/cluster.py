@@ -101,9 +101,11 @@ class Cluster:
             await stop_leftovers(self.data_dir(name))
         await asyncio.gather(*(master.kill() for master in self.masters.values()))
 
-    async def abandon(self) -> None:
-        """kill -9 of all."""
-        await asyncio.gather(*(program.kill() for program in self.programs))
+    async def lose_masters(self) -> None:
+        """kill -9 of all masters, and their disks are gone."""
+        for name, master in self.masters.items():
+            await master.kill()
+            await asyncio.to_thread(shutil.rmtree, self.data_dir(name))
 
     async def restart(self) -> None:
         """Whoever stands still goes on, and whoever is dead lives again."""
@@ -124,10 +126,6 @@ class Cluster:
         joining = self._master(name, how)
         await joining.start()
         return joining
-
-    def found(self, name: str) -> Program:
-        """A master as it was at the very beginning, its disk aside."""
-        return self._master(name, ["--initial-cluster", self._initial])
 
     # Who leads.
 

@@ -2,37 +2,65 @@
 
 import asyncio
 import errno
+import itertools
 import os
 from pathlib import Path
 
+from orchestra.mvcc.model import Put
+from orchestra.storage.wal import SEGMENT_BYTES
+from scripts.chaos_scenarios.calls import Endpoint, NoAnswer
 from scripts.chaos_scenarios.trial import Scenario, Trial
 
-# A log segment, what is written in a trial, and little more.
-DISK_BYTES = 40 * 1024 * 1024
+DISK_BYTES = 160 * 1024 * 1024
+# What the log sets aside at a time: with a full disk it goes on so far.
+LOG_BYTES = SEGMENT_BYTES
+VALUE_BYTES = 512 * 1024
+# All values written stay within what history is kept of: it is read from its beginning in the end.
+ROUNDS_MAX = 3
+NO_SPACE = "database space exceeded"
+RETRY_SECONDS = 0.05
 _PIECE = 1024 * 1024
 
 
 async def fill_disk(trial: Trial) -> None:
-    """A master's disk, a small one, is filled by others and has room again."""
+    """A master's disk, one of its own, is filled by others and has room again."""
     cluster = trial.cluster
     victim = trial.rng.choice(sorted(cluster.masters))
     await move_to_small_disk(trial, victim)
-    for number in trial.rounds():
+    for number in itertools.islice(trial.rounds(), ROUNDS_MAX):
         if number % 2 == 0:
             await cluster.insist("member", "move-leader", victim)
         ballast = cluster.data_dir(victim) / "ballast"
         await asyncio.to_thread(fill, ballast)
         trial.fault()
-        await trial.pause(1.0, 2.5)
+        await use_up_log(trial, victim)
         # The others have room, and go on.
         await trial.working()
-        if number % 3 == 2:
+        await trial.pause(0.5, 1.5)
+        if number % 3 == 1:
             await cluster.masters[victim].kill()
             trial.fault()
         ballast.unlink()
         await cluster.restart()
         await trial.working()
         await trial.pause(0.3, 0.8)
+
+
+async def use_up_log(trial: Trial, victim: str) -> None:
+    """Writes until the room that its log had set aside is used up, and it says that its disk is full."""
+    at = Endpoint(f"filler {trial.faults}", trial.cluster.etcd(victim), trial.workload.book)
+    try:
+        for number in range(LOG_BYTES // VALUE_BYTES + 8):
+            value = f"filler {trial.faults} {number} ".encode().ljust(VALUE_BYTES, b".")
+            try:
+                await at.put(Put(b"filler", value))
+            except NoAnswer as refusal:
+                if NO_SPACE in str(refusal):
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+        trial.findings.violations.append(f"{victim} did not say that its disk was full")
+    finally:
+        await at.close()
 
 
 async def move_to_small_disk(trial: Trial, name: str) -> None:

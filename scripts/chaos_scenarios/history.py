@@ -22,6 +22,7 @@ from scripts.chaos_scenarios import wire
 from scripts.chaos_scenarios.calls import Book
 from scripts.chaos_scenarios.leasing import Held
 from scripts.chaos_scenarios.watching import PREFIX, next_of
+from tests.simulation.group.history import History
 from tests.simulation.group.record import Record, Violation
 from tests.simulation.group.watches import Watched
 
@@ -136,15 +137,20 @@ def _difference(one: str, mine: Told, other: str, theirs: Told) -> str:
     return f"{one} and {other} know different histories"
 
 
-def check_calls(book: Book, record: Told, findings: Findings) -> None:
-    """Strict serializability, nothing lost, nothing twice, nothing that nobody wrote."""
+def check_calls(books: Sequence[Book], record: Told, findings: Findings) -> None:
+    """Strict serializability, nothing lost, nothing twice; and nothing that nobody wrote.
+
+    books: the last one's calls are looked at; others wrote before.
+    """
+    book = books[-1]
     try:
         book.history.check(record)
     except Violation as violation:
         findings.violations.append(str(violation))
     asked = {
         op.value
-        for call in book.history.calls
+        for each in books
+        for call in each.history.calls
         if isinstance(call.request, Txn)
         for op in (*call.request.success, *call.request.failure)
         if isinstance(op, Put)
@@ -157,6 +163,20 @@ def check_calls(book: Book, record: Told, findings: Findings) -> None:
     for defect in book.defects:
         findings.violations.append(defect)
     findings.seen.append(f"{len(book.history.calls)} calls")
+
+
+def up_to(book: Book, revision: int) -> Book:
+    """What has to hold of a book when everything after a revision is given up."""
+    calls = [call for call in book.history.calls if call.result is None or call.result.revision <= revision]
+    return Book(History(calls), defects=book.defects)
+
+
+def watched_up_to(watched: Watched, revision: int) -> Watched:
+    """The same for a watcher."""
+    events = [event for event in watched.events if event.kv.mod_revision <= revision]
+    cut = Watched(watched.name, watched.key, watched.range_end, watched.prev_kv, watched.start)
+    cut.told, cut.events = min(watched.told, revision), events
+    return cut
 
 
 def check_watches(watches: Iterable[Watched], record: Record, resumed: int, findings: Findings) -> None:

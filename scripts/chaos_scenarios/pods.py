@@ -9,9 +9,10 @@ from typing import Final
 from agents.runtime.spawner import tree
 from orchestra.base.errors import ApiError, Expired
 from orchestra.client import Client
-from orchestra.objects.kinds import DEPLOYMENT, POD, ApiObject
+from orchestra.objects.kinds import DEPLOYMENT, NODE, POD, ApiObject
 from orchestra.objects.manifests import load_documents
 from orchestra.objects.readiness import is_ready
+from scripts.chaos_scenarios.cluster import POLL_SECONDS, READY_SECONDS
 
 REPLICAS: Final = 4
 _UID: Final = b"CHAOS_POD_UID="
@@ -38,8 +39,14 @@ spec:
 """
 
 
-async def deploy(client: Client) -> None:
-    """Raises: ApiError."""
+async def deploy(client: Client, nodes: int) -> None:
+    """As soon as there are so many nodes to spread over. Raises: ApiError, TimeoutError."""
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            ready = [node for node in (await client.list(NODE)).items if is_ready(node)]
+            if len(ready) >= nodes:
+                break
+            await asyncio.sleep(POLL_SECONDS)
     (document,) = load_documents(_MANIFEST.encode(), "chaos").objects
     await client.apply(document.obj)
 
@@ -61,10 +68,11 @@ async def ready_pods(client: Client, seconds: float) -> dict[str, str]:
         try:
             deployment = await client.get(DEPLOYMENT, "default", "sleepers", timeout=2.0)
             pods = (await client.list(POD, "default", labels="app=sleepers", timeout=2.0)).items
+            nodes = (await client.list(NODE, timeout=2.0)).items
         except (ApiError, Expired) as error:
             stands = str(error)
         else:
-            if _settled(deployment, pods):
+            if _settled(deployment, pods) and all(map(is_ready, nodes)):
                 return {pod.metadata.uid: pod.spec.nodeName for pod in pods}
             stands = ", ".join(map(_told, pods)) + f"; {deployment.status}".replace("\n", " ")
         await asyncio.sleep(0.1)

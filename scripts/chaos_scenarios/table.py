@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from scripts.chaos_scenarios.trial import Row
 
 VIOLATIONS_SHOWN = 5
-VIOLATION_CHARS = 1500
+VIOLATION_CHARS = 800
 
 
 class Table:

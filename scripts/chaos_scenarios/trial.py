@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Final
 
 from orchestra.base.errors import OrchestraError
 from scripts.chaos_scenarios import history, pods
-from scripts.chaos_scenarios.calls import Book
+from scripts.chaos_scenarios.calls import Book, longest_gap
 from scripts.chaos_scenarios.cluster import READY_SECONDS, Cluster
 from scripts.chaos_scenarios.history import Findings
 from scripts.chaos_scenarios.leasing import TTL_SECONDS
@@ -66,7 +66,7 @@ class Trial:
         self.network = network
         self.folder = folder
         self.cluster = Cluster(network, folder, AGENTS, grace, self.rng)
-        self.workload = Workload(self.cluster, seed)
+        self.workloads = [Workload(self.cluster, seed)]
         self.findings = Findings()
         self.faults = 0
         self.pods: dict[str, str] = {}
@@ -106,10 +106,19 @@ class Trial:
         async with self.cluster.client() as client:
             await pods.ready_pods(client, CONVERGE_SECONDS)
 
+    @property
+    def workload(self) -> Workload:
+        """The clients of now."""
+        return self.workloads[-1]
+
     def renew_workload(self) -> None:
         """Clients that know nothing of those before."""
-        self.workload = Workload(self.cluster, self._seed, "again/")
+        self.workloads.append(Workload(self.cluster, self._seed, f"again {len(self.workloads)}/"))
         self.workload.start()
+
+    def books(self) -> list[Book]:
+        """What all of them saw."""
+        return [workload.book for workload in self.workloads]
 
 
 async def run_trial(scenario: Scenario, network: Network, folder: Path, seconds: float, seed: int) -> Row:
@@ -136,7 +145,7 @@ async def _lived(scenario: Scenario, trial: Trial, row: Row) -> None:
     cluster = trial.cluster
     await cluster.start()
     async with cluster.client() as client:
-        await pods.deploy(client)
+        await pods.deploy(client, len(cluster.agents))
         trial.pods = await pods.ready_pods(client, CONVERGE_SECONDS)
     async with _working(trial, row):
         await asyncio.sleep(WARM_UP_SECONDS)
@@ -155,21 +164,25 @@ async def _working(trial: Trial, row: Row) -> AsyncIterator[None]:
     """The workload, and what it counted, however it ends."""
     trial.workload.start()
     since = time.monotonic()
-    books: list[Book] = []
     try:
         yield
     finally:
-        books.append(trial.workload.book)
         try:
             await trial.workload.stop()
         finally:
-            for book in books:
-                row.ok += book.outcomes["ok"]
-                row.refused += book.outcomes["refused"]
-                row.unknown += book.outcomes["unknown"]
-                row.whys |= book.whys
-                # To the last write: what comes then are the checks.
-                row.gap_ms = round(1000 * book.longest_gap(since, max(book.writes, default=time.monotonic())))
+            _count(trial.books(), since, row)
+
+
+def _count(books: Sequence[Book], since: float, row: Row) -> None:
+    writes: list[float] = []
+    for book in books:
+        row.ok += book.outcomes["ok"]
+        row.refused += book.outcomes["refused"]
+        row.unknown += book.outcomes["unknown"]
+        row.whys |= book.whys
+        writes += book.writes
+    # To the last write: what comes then are the checks.
+    row.gap_ms = round(1000 * longest_gap(writes, since, max(writes, default=time.monotonic())))
 
 
 async def _converged(scenario: Scenario, trial: Trial) -> None:
@@ -197,7 +210,7 @@ async def _checked(trial: Trial, workload: Workload) -> None:
         await asyncio.sleep(0.1)
     record = await history.same_everywhere(addresses, findings)
     await workload.told(history.newest_of(record), CONVERGE_SECONDS)
-    history.check_calls(workload.book, record, findings)
+    history.check_calls(trial.books(), record, findings)
     resumed = sum(watcher.resumed for watcher in workload.watchers)
     history.check_watches([watcher.watched for watcher in workload.watchers], record, resumed, findings)
     held = [held for holder in workload.holders for held in holder.held]

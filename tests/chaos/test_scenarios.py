@@ -1,0 +1,60 @@
+"""A few scenarios of chaos, shortly; all of them for long: ./scripts/chaos."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NETNS = Path("/run/netns")
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nft"))),
+    reason="network namespaces need root, ip and nft (./scripts/install-nftables)",
+)
+
+
+def left_by(pid: int) -> list[Path]:
+    """Namespaces and folders of a run."""
+    return [*NETNS.glob(f"orch-chaos-{pid}-*"), *Path("/tmp").glob(f"orchestra-chaos-{pid}-*")]
+
+
+@pytest.mark.parametrize("scenario", ["leader-killed", "leader-partitioned", "member-replaced"])
+def test_everything_that_was_promised_holds(scenario: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts/chaos.py"), scenario, "--seconds", "2", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as chaos:
+        said, _ = chaos.communicate(timeout=100)
+    rows = json.loads(said)
+    assert chaos.returncode == 0, said
+    (row,) = rows
+    assert row["faults"] >= 2
+    assert row["ok"] > 100
+    assert row["violations"] == []
+    assert left_by(chaos.pid) == []
+
+
+async def test_interrupted_it_leaves_nothing() -> None:
+    chaos = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "scripts/chaos.py"), "leader-killed", stdout=asyncio.subprocess.PIPE
+    )
+    assert chaos.stdout is not None
+    # The table's head: there is a network, and masters are about to start.
+    assert await chaos.stdout.readline()
+    assert left_by(chaos.pid)
+    chaos.send_signal(signal.SIGINT)
+    async with asyncio.timeout(40):
+        assert await chaos.wait() == 130
+    assert left_by(chaos.pid) == []
+
+
+def test_unknown_scenarios_are_refused() -> None:
+    command = [sys.executable, str(ROOT / "scripts/chaos.py"), "no-such"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no such scenario: no-such" in done.stderr
