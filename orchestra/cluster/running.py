@@ -364,6 +364,8 @@ def _core(directory: DataDirectory, own: int, settings: MemberSettings, rng: ran
             election_ticks=settings.election_ticks,
             heartbeat_ticks=settings.heartbeat_ticks,
             apply_bytes_max=APPLY_BYTES_MAX,
+            append_bytes_max=settings.append_bytes_max,
+            inflight_max=settings.inflight_max,
         ),
         Restored(hard_state, mark, entries, mark.index),
         rng,

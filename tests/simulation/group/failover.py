@@ -41,12 +41,20 @@ async def _written(node: Node) -> None:
             continue
 
 
+def _world(seed: int, voters: int, delay: float) -> World:
+    """A world whose disks and network are as they should be."""
+    world = World(seed, voters)
+    world.clients_each = 1
+    world.network.usual_delay = world.network.delay = delay
+    for node in world.nodes.values():
+        node.disk_slowness = 1
+    return world
+
+
 def failovers(seed: int, *, voters: int = 3, delay: float = 0.002, kills: int = KILLS) -> list[float]:
     """Seconds from each kill of the leader until a write at every other member is answered."""
     took: list[float] = []
-    world = World(seed, voters)
-    world.clients_each, world.slow_disks = 1, False
-    world.network.usual_delay = world.network.delay = delay
+    world = _world(seed, voters, delay)
 
     async def scene(world: World) -> None:
         rng = world.chance("failover")
@@ -88,9 +96,7 @@ async def _flap(world: World, rng: random.Random, terms: list[int]) -> None:
 def flaps(seed: int, *, voters: int = 3, times: int = KILLS) -> list[int]:
     """How many terms each short break of a living leader's links brought."""
     terms: list[int] = []
-    world = World(seed, voters)
-    world.clients_each, world.slow_disks = 1, False
-    world.network.usual_delay = world.network.delay = 0.002
+    world = _world(seed, voters, 0.002)
 
     async def scene(world: World) -> None:
         rng = world.chance("flaps")

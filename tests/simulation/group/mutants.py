@@ -23,6 +23,8 @@ from orchestra.raft.state import State
 from orchestra.storage.wal import Wal
 from orchestra.store.leases import LeaseOwner
 from orchestra.store.watch import HistoryWatch, WatchHub
+from tests.simulation.group.scenes import turbulence
+from tests.simulation.group.world import World
 
 Plant = Callable[["Patches"], None]
 
@@ -54,23 +56,41 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A bug: what is wrong, and where it was met or what forbids it."""
+    """A bug: what is wrong, and where it was met or what forbids it.
+
+    faults, theme: the worlds to look for it in; any, if it is not rare.
+    """
 
     name: str
     source: str
     plant: Plant
+    faults: Sequence[str] = ()
+    theme: str = ""
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def _mutant(source: str) -> Callable[[Plant], Plant]:
+def _mutant(source: str, faults: Sequence[str] = (), theme: str = "") -> Callable[[Plant], Plant]:
     def add(plant: Plant) -> Plant:
-        name = plant.__name__.strip("_")
-        MUTANTS[name] = Mutant(name, source, plant)
+        MUTANTS[plant.__name__] = Mutant(plant.__name__, source, plant, faults, theme)
         return plant
 
     return add
+
+
+def caught(name: str, seeds: Sequence[int]) -> tuple[int, str] | None:
+    """The first of the worlds that fails with the bug planted, and how; None: it goes unnoticed."""
+    mutant = MUTANTS[name]
+    for seed in seeds:
+        with planted(name):
+            world = World(seed)
+            world.theme = mutant.theme or world.theme
+            try:
+                world.play(lambda played: turbulence(played, only=mutant.faults))
+            except Exception as error:  # noqa: BLE001 - any failure will do
+                return seed, f"{type(error).__name__}: {error}"
+    return None
 
 
 @contextmanager
@@ -88,7 +108,7 @@ def planted(name: str) -> Iterator[None]:
 # Elections.
 
 
-@_mutant("paper §5.2: the vote is durable before it is given")
+@_mutant("paper §5.2: the vote is durable before it is given", ("storm", "flap"))
 def votes_twice_after_a_restart(patches: Patches) -> None:
     begin = core.RaftCore.__init__
 
@@ -99,7 +119,7 @@ def votes_twice_after_a_restart(patches: Patches) -> None:
     patches.attribute(core.RaftCore, "__init__", forgetful)
 
 
-@_mutant("paper §5.4.1: only for a log that is at least as new")
+@_mutant("paper §5.4.1: only for a log that is at least as new", ("flap", "storm", "depose"))
 def votes_for_an_older_log(patches: Patches) -> None:
     def generous(state: State, message: Any) -> None:
         free = state.vote == message.frm or (state.vote == 0 and state.leader == 0)
@@ -114,7 +134,7 @@ def votes_for_an_older_log(patches: Patches) -> None:
     patches.function(election.handle_vote_request, generous)
 
 
-@_mutant("paper §5.2: one vote a term")
+@_mutant("paper §5.2: one vote a term", ("storm", "flap"))
 def votes_for_everyone(patches: Patches) -> None:
     def easy(state: State, message: Any) -> None:
         log = state.log
@@ -126,7 +146,10 @@ def votes_for_everyone(patches: Patches) -> None:
     patches.function(election.handle_vote_request, easy)
 
 
-@_mutant("etcd #11651 and paper, figure 2: what a promise rests on is durable before it is made")
+@_mutant(
+    "etcd #11651 and paper, figure 2: what a promise rests on is durable before it is made",
+    ("lose power midway", "kill", "storm"),
+)
 def promises_before_the_sync(patches: Patches) -> None:
     patches.function(output._split, lambda messages, changed: (messages, []))
 
@@ -145,7 +168,9 @@ def keeps_term_and_vote_in_memory(patches: Patches) -> None:
 # Replication.
 
 
-@_mutant("paper §5.4.2, figure 8: an older term's entry is not committed by counting")
+@_mutant(
+    "paper §5.4.2, figure 8: an older term's entry is not committed by counting", ("kill all", "depose", "isolate")
+)
 def commits_an_older_terms_entry(patches: Patches) -> None:
     def hasty(state: State) -> None:
         log = state.log
@@ -153,19 +178,6 @@ def commits_an_older_terms_entry(patches: Patches) -> None:
         reached[state.node] = log.durable
         index = quorum.reached_by_majority(log.configuration, reached)
         if index > log.commit:
-            replication.commit(state, index)
-
-    patches.function(replication.advance_commit, hasty)
-
-
-@_mutant("thesis §10.2.1: a leader's own entry counts once it is durable")
-def counts_what_is_not_durable(patches: Patches) -> None:
-    def hasty(state: State) -> None:
-        log = state.log
-        reached = {node: progress.match for node, progress in state.followers.items()}
-        reached[state.node] = log.last_index
-        index = quorum.reached_by_majority(log.configuration, reached)
-        if index > log.commit and log.term_at(index) == state.term:
             replication.commit(state, index)
 
     patches.function(replication.advance_commit, hasty)
@@ -206,7 +218,7 @@ def tells_everyone_the_whole_commit_index(patches: Patches) -> None:
     patches.function(replication.handle_heartbeat, believing)
 
 
-@_mutant("paper §6: both majorities while the voters change")
+@_mutant("paper §6: both majorities while the voters change", ("grow", "reconfigure", "split"))
 def one_majority_while_voters_change(patches: Patches) -> None:
     patches.function(
         quorum.decided, lambda configuration, votes: quorum._decided(configuration.voters, votes)
@@ -217,7 +229,10 @@ def one_majority_while_voters_change(patches: Patches) -> None:
     )
 
 
-@_mutant("paper §6: the configuration of a replaced entry is replaced too")
+@_mutant(
+    "paper §6: the configuration of a replaced entry is replaced too",
+    ("grow", "reconfigure", "split", "depose"),
+)
 def keeps_a_lost_configuration(patches: Patches) -> None:
     def forgetful(self: RaftLog, index: int) -> None:
         del self._entries[index - self._start[0] - 1 :]
@@ -231,12 +246,20 @@ def keeps_a_lost_configuration(patches: Patches) -> None:
 # Reads.
 
 
-@_mutant("thesis §6.4: a leader that was stopped for a while is perhaps none any more")
+@_mutant(
+    "thesis §6.4: a leader that was stopped for a while is perhaps none any more",
+    ("depose", "split"),
+    theme="reads",
+)
 def reads_without_asking_anyone(patches: Patches) -> None:
     patches.function(raft_reads._has_lease, lambda state: True)
 
 
-@_mutant("thesis §6.4, step 1; etcd #741: a new leader does not know the commit index yet")
+@_mutant(
+    "thesis §6.4, step 1; etcd #741: a new leader does not know the commit index yet",
+    ("flap", "move leader", "depose"),
+    theme="reads",
+)
 def reads_before_its_own_term_is_committed(patches: Patches) -> None:
     patches.attribute(State, "has_committed_own_term", property(lambda self: self.is_leader))
 
@@ -273,7 +296,10 @@ def saves_the_applied_index_apart(patches: Patches) -> None:
     patches.function(make, made)
 
 
-@_mutant("PostgreSQL's fsyncgate, 2018: a sync that failed was taken for done when tried again")
+@_mutant(
+    "PostgreSQL's fsyncgate, 2018: a sync that failed was taken for done when tried again",
+    ("fail sync", "kill"),
+)
 def takes_a_failed_sync_for_done(patches: Patches) -> None:
     append = Wal.append
 
@@ -303,7 +329,10 @@ def takes_a_failed_sync_for_done(patches: Patches) -> None:
     patches.attribute(Wal, "append", hopeful)
 
 
-@_mutant("paper §5.3: of two entries of one index the later one counts, after a restart too")
+@_mutant(
+    "paper §5.3: of two entries of one index the later one counts, after a restart too",
+    ("depose", "flap", "kill all"),
+)
 def replays_the_entry_that_was_replaced(patches: Patches) -> None:
     take = _Replay._entry
 
@@ -316,7 +345,7 @@ def replays_the_entry_that_was_replaced(patches: Patches) -> None:
 # Exactly once.
 
 
-@_mutant("a proposal sent again is one proposal")
+@_mutant("a proposal sent again is one proposal", ("weather", "flap"))
 def takes_a_proposal_twice(patches: Patches) -> None:
     patches.attribute(
         proposals.TakenSequences, "new", lambda self, propose: list(range(len(propose.sequences)))
@@ -339,7 +368,9 @@ def proposes_anew_without_knowing(patches: Patches) -> None:
 # Leases.
 
 
-@_mutant("etcd #15247: a deposed leader, unaware of it, keeps leases alive")
+@_mutant(
+    "etcd #15247: a deposed leader, unaware of it, keeps leases alive", ("depose", "split"), theme="leases"
+)
 def keeps_leases_alive_after_its_time(patches: Patches) -> None:
     respond = duties.LeaderDuties.respond
 
@@ -393,7 +424,11 @@ def a_new_leader_ends_leases_at_once(patches: Patches) -> None:
 # Watches and history.
 
 
-@_mutant("etcd #15220 and others: a watch behind a compaction is told, not passed over")
+@_mutant(
+    "etcd #15220 and others: a watch behind a compaction is told, not passed over",
+    ("kill", "pause"),
+    theme="compactions",
+)
 def a_watch_loses_events_at_compaction(patches: Patches) -> None:
     take = HistoryWatch.take
 
@@ -404,7 +439,7 @@ def a_watch_loses_events_at_compaction(patches: Patches) -> None:
     patches.attribute(HistoryWatch, "take", silent)
 
 
-@_mutant("etcd #16907: a watch that was opened again is told the last event again")
+@_mutant("etcd #16907: a watch that was opened again is told the last event again", ("kill",))
 def a_watch_repeats_after_reconnecting(patches: Patches) -> None:
     watch = WatchHub.watch
 
@@ -452,7 +487,7 @@ def a_watch_tells_half_a_transaction(patches: Patches) -> None:
     patches.attribute(WatchHub, "batch", halved)
 
 
-@_mutant("etcd #17780: compaction takes what is still to be read")
+@_mutant("etcd #17780: compaction takes what is still to be read", ("kill",), theme="compactions")
 def compaction_takes_too_much(patches: Patches) -> None:
     patches.attribute(History, "compact", _compacting_one_more(History.compact))
 

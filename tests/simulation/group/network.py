@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from orchestra.cluster.messages import PeerMessage
 from orchestra.cluster.transport import Lost, Receive
+from orchestra.raft.model import VoteRequest, VoteResponse
+from tests.simulation.group.record import Violation
 from tests.simulation.processes import Process, Timeline
 
 # A broken link is noticed after so long, when its process is gone.
@@ -23,6 +25,8 @@ class Network:
         self.late = 0.0
         self.cuts: set[tuple[int, int]] = set()
         self.sent = 0
+        # Who was given a vote, by voter and term: one each, whatever became of the message (paper §5.2).
+        self.votes: dict[tuple[int, int], int] = {}
         self._rng = rng
         self._transports: dict[int, SimTransport] = {}
 
@@ -65,6 +69,7 @@ class Network:
         rng = self._rng
         self.sent += len(messages)
         for message in messages:
+            self._check_vote(message)
             if (frm, to) in self.cuts or rng.random() < self.drop:
                 continue
             for _ in range(2 if rng.random() < self.repeat else 1):
@@ -73,6 +78,19 @@ class Network:
                 target = self._transports.get(to)
                 if target is not None:
                     target.process.loop.call_at_moment(moment, self._arrive, frm, to, target, message)
+
+    def _check_vote(self, message: PeerMessage) -> None:
+        if isinstance(message, VoteRequest) and not message.pre:
+            candidate = message.frm
+        elif isinstance(message, VoteResponse) and message.granted and not message.pre:
+            candidate = message.to
+        else:
+            return
+        given = self.votes.setdefault((message.frm, message.term), candidate)
+        if given != candidate:
+            raise Violation(
+                f"{message.frm:016x} votes for {given:016x} and for {candidate:016x} in term {message.term}"
+            )
 
     def _arrive(self, frm: int, to: int, target: "SimTransport", message: PeerMessage) -> None:
         if self._transports.get(to) is target and (frm, to) not in self.cuts:

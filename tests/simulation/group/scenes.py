@@ -1,8 +1,7 @@
 """What befalls a group: every fault there is, drawn by the seed, and changes of the membership under all of it."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from orchestra.base.errors import OrchestraError
 from orchestra.cluster.member import Member
@@ -18,10 +17,11 @@ Fault = Callable[["Turbulence"], Awaitable[None]]
 
 
 class Turbulence:
-    """Faults one after the other, some of them at the same time, for a while."""
+    """Faults one after the other, some of them at the same time, for a while. only: none but these, if any are named."""
 
-    def __init__(self, world: World, seconds: float) -> None:
+    def __init__(self, world: World, seconds: float, only: Sequence[str] = ()) -> None:
         self.world = world
+        self.only = only
         self.rng = world.chance("faults")
         self.ends = world.timeline.now + seconds
         self._running: set[asyncio.Task[None]] = set()
@@ -30,10 +30,11 @@ class Turbulence:
         """Until it is over."""
         rng = self.rng
         # Each world has faults of its own that it prefers: rare meetings become common somewhere.
-        names = list(_FAULTS)
-        weights = [weight * rng.choice((0.0, 0.3, 1.0, 3.0)) for _, weight in _FAULTS.values()]
-        if not any(weights):
-            weights = [weight for _, weight in _FAULTS.values()]
+        names = list(self.only or _FAULTS)
+        usual = [_FAULTS[name][1] for name in names]
+        weights = [weight * rng.choice((0.0, 0.3, 1.0, 3.0)) for weight in usual]
+        if self.only or not any(weights):
+            weights = usual
         pace = rng.choice((0.15, 0.4, 1.0))
         while self.world.timeline.now < self.ends:
             await asyncio.sleep(rng.expovariate(1.0) * pace)
@@ -376,12 +377,7 @@ _FAULTS: dict[str, tuple[Fault, float]] = {
 }
 
 
-def chance_of(seed: int) -> random.Random:
-    """How a world is made."""
-    return random.Random(f"{seed}/world")
-
-
-async def turbulence(world: World, seconds: float = TURBULENT_SECONDS) -> None:
-    """Faults for so many seconds."""
+async def turbulence(world: World, seconds: float = TURBULENT_SECONDS, only: Sequence[str] = ()) -> None:
+    """Faults for so many seconds; none but `only`, if any are named."""
     await asyncio.sleep(0.5)
-    await Turbulence(world, seconds).run()
+    await Turbulence(world, seconds, only).run()

@@ -5,6 +5,7 @@ network, clocks and clients of the world's own. One seed is one world.
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,12 @@ class World:
         self.clients_each = made.choice((1, 2, 4))
         self.client_pause = made.choice((0.04, 0.1, 0.3, 0.3))
         self.slow_disks = made.random() < 0.3
+        # Small messages and few of them, in some worlds: then a log comes piece by piece.
+        self.settings = replace(
+            SETTINGS,
+            append_bytes_max=made.choice((100, 400, SETTINGS.append_bytes_max)),
+            inflight_max=made.choice((1, 3, SETTINGS.inflight_max)),
+        )
         self.network.usual_delay = self.network.delay = made.choice((0.002, 0.002, 0.02, 0.1))
         self.answered = 0
         self.quiet = False
