@@ -6,6 +6,7 @@ time has passed. Each process's monotonic clock has a rate of its own, its wall 
 
 import asyncio
 import heapq
+import math
 import threading
 from asyncio import events
 from collections.abc import Callable, Coroutine
@@ -25,6 +26,8 @@ class ProcessLoop(VirtualLoop):
         self._timeline = timeline
         self._born = timeline.now
         self.rate = rate
+        # No later than the next moment at which there is something to do.
+        self.due = timeline.now
 
     def time(self) -> float:
         return (self._timeline.now - self._born) * self.rate
@@ -32,12 +35,22 @@ class ProcessLoop(VirtualLoop):
     def pass_time(self, timeout: float | None) -> None:
         """Time passes when the timeline says so."""
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        self.due = min(self.due, self._born + when / self.rate)
+        return super().call_at(when, callback, *args, context=context)
+
+    def _call_soon(self, callback: Any, args: Any, context: Any) -> asyncio.Handle:
+        self.due = self._timeline.now
+        return super()._call_soon(callback, args, context)  # type: ignore[misc, no-any-return]
+
     def call_at_moment(self, moment: float, callback: Callable[..., None], *args: Any) -> None:
         """Calls at a moment of the timeline."""
         self.call_at((moment - self._born) * self.rate, callback, *args)
 
-    def next_moment(self) -> float | None:
-        """When there is something to do; None: never."""
+    def next_moment(self) -> float:
+        """When there is something to do; infinity: never."""
         if self._ready:  # type: ignore[attr-defined]
             return self._timeline.now
         scheduled = self._scheduled  # type: ignore[attr-defined]
@@ -45,7 +58,7 @@ class ProcessLoop(VirtualLoop):
             self._timer_cancelled_count -= 1
             heapq.heappop(scheduled)._scheduled = False
         if not scheduled:
-            return None
+            return math.inf
         return max(self._timeline.now, self._born + scheduled[0].when() / self.rate)
 
     def turn(self) -> None:
@@ -54,6 +67,7 @@ class ProcessLoop(VirtualLoop):
         events._set_running_loop(self)
         try:
             self._run_once()  # type: ignore[attr-defined]
+            self.due = self.next_moment()
         finally:
             self._thread_id = None
             events._set_running_loop(None)
@@ -130,12 +144,14 @@ class Timeline:
     def step(self) -> Process:
         """One turn of the process that is next. Raises: Deadlock, Livelock."""
         chosen: Process | None = None
-        at = 0.0
+        at = math.inf
         for process in self.processes:
-            if process.stopped:
+            loop = process.loop
+            if process.stopped or loop.due >= at:
                 continue
-            moment = process.loop.next_moment()
-            if moment is not None and (chosen is None or moment < at):
+            # What was due may have been cancelled.
+            loop.due = moment = loop.next_moment()
+            if moment < at:
                 chosen, at = process, moment
         if chosen is None:
             raise Deadlock(f"nothing will ever happen again at {self.now:.3f} s")
@@ -172,11 +188,8 @@ class Timeline:
                 break
             for task in sorted(tasks, key=hash):
                 task.cancel()
-            while (moment := loop.next_moment()) is not None and moment <= self.now:
+            while loop.next_moment() <= self.now:
                 loop.turn()
-            if (moment := loop.next_moment()) is None:
-                break
-            self.now = max(self.now, moment)
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.close()

@@ -56,18 +56,14 @@ def _group(seed: int, turbulent_seconds: float | None) -> Outcome:
 
 
 def _cluster(seed: int, turbulent_seconds: float | None) -> Outcome:
-    from tests.simulation import stories
-    from tests.simulation.world import Failed, World, simulate
+    from tests.simulation.cluster import stories
 
+    world = stories.made(seed)
     length = stories.TURBULENT_SECONDS if turbulent_seconds is None else turbulent_seconds
-
-    async def story(world: World) -> None:
-        await stories.turbulence(world, length)
-
     try:
-        digest, seconds = simulate(seed, story)
-    except Failed as error:
-        return Outcome(seed, CLUSTER, "", 0.0, str(error))
+        digest, seconds = world.play(lambda played: stories.turbulence(played, length))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the world has not held
+        return Outcome(seed, CLUSTER, world.trace.hash(), world.timeline.now, _said(world.trace, error))
     return Outcome(seed, CLUSTER, digest, seconds)
 
 

@@ -14,11 +14,19 @@ from orchestra.objects.kinds import (
     SERVICE,
 )
 from orchestra.pb import apps
-from tests.simulation.rollouts import is_current
-from tests.simulation.state import State, controller_uid, is_active, is_deleting, is_finished, is_ready, title
+from tests.simulation.cluster.rollouts import is_current
+from tests.simulation.cluster.state import (
+    State,
+    controller_uid,
+    is_active,
+    is_deleting,
+    is_finished,
+    is_ready,
+    title,
+)
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.cluster.world import World
 
 _OWN_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tests.simulation.stories import turbulence
-from tests.simulation.world import World, simulate
+from tests.simulation.cluster.stories import turbulence
+from tests.simulation.cluster.world import World, simulate
 
 SECONDS = 30.0
 HASHED_SECONDS = 12.0

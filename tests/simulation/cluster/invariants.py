@@ -1,8 +1,7 @@
 """What must hold at every revision of the store, whatever happens around it."""
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestra.objects.kinds import (
     DEPLOYMENT,
@@ -16,9 +15,8 @@ from orchestra.objects.kinds import (
 )
 from orchestra.objects.quantity import parse_quantity
 from orchestra.pb import core
-from tests.simulation.rollouts import Rollouts
-from tests.simulation.state import (
-    State,
+from tests.simulation.cluster.rollouts import Rollouts
+from tests.simulation.cluster.state import (
     Violation,
     controller_uid,
     is_active,
@@ -27,6 +25,9 @@ from tests.simulation.state import (
     is_ready,
     title,
 )
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster.world import World
 
 # How far behind the store a part of the master may act: a slow disk, late news, a retry or two.
 LAG_SECONDS = 2.0
@@ -39,14 +40,24 @@ DRAIN_SECONDS = 1.9
 LISTED_SECONDS = 0.5
 
 
+# A machine with which all has been well for so long has found its way to whoever leads, or is given the time.
+WELL_SECONDS = 5.0
+
+
 class Invariants:
     """Hears of every change, in order, at the virtual time at which it happened. Raises Violation."""
 
-    def __init__(self, state: State, now: Callable[[], float]) -> None:
-        self.state = state
-        self.rollouts = Rollouts(state, now, LAG_SECONDS)
-        self.master_up_since: float | None = None
-        self._now = now
+    def __init__(self, world: "World") -> None:
+        self.state = world.state
+        # Since when the cluster is led by one that can write.
+        self.steady_since: float | None = None
+        self.rollouts = Rollouts(self.state, self._now, world.now, LAG_SECONDS)
+        self.evictions = 0
+        self._world = world
+        # Time in which the cluster could be written, up to the last tick; who may lag, lags by that.
+        self._worked = 0.0
+        self._ticked = world.now()
+        self._mandate = 0
         self._nodes: dict[str, deque[tuple[float, core.Node | None]]] = {}
         self._sizes: dict[str, deque[tuple[float, int]]] = {}
         self._bad_endpoints: dict[tuple[str, str], float] = {}
@@ -55,6 +66,11 @@ class Invariants:
         self._deleted_at: dict[str, float] = {}
         # Since when pods are listed as ready, by slice and uid.
         self._listed: dict[tuple[str, str], float] = {}
+
+    def _now(self) -> float:
+        """Seconds in which the cluster could be written."""
+        since = self._world.now() - self._ticked
+        return self._worked + (since if self.steady_since is not None else 0.0)
 
     def saw(self, kind: Kind, old: Any | None, new: Any | None) -> None:
         """One change."""
@@ -67,9 +83,10 @@ class Invariants:
             self._note_size(new)
         if kind is POD:
             if new is not None and is_deleting(new):
-                self._deleted_at.setdefault(new.metadata.uid, self._now())
+                self._deleted_at.setdefault(new.metadata.uid, self._world.now())
             self._binding(old, new)
             self._runaway(old, new)
+            self._eviction(old, new)
         if kind is ENDPOINT_SLICE:
             self._note_listed(old, new)
         self.rollouts.saw(kind, old, new)
@@ -148,12 +165,32 @@ class Invariants:
         if len(active) > most:
             raise Violation(f"{title(new)} is one too many: {len(active)} of {most}")
 
+    # -- loss ------------------------------------------------------------------------------------------
+
+    def _eviction(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        """A pod taken off its node at once is one whose node was lost: that is nothing that happens to masters."""
+        if new is not None or old is None or not old.spec.nodeName or not is_active(old):
+            return
+        if old.metadata.uid in self.rollouts.user_deleted:
+            return
+        self.evictions += 1
+        node = self._world.nodes[old.spec.nodeName]
+        if node.well_since is not None and self._world.now() - node.well_since > WELL_SECONDS:
+            raise Violation(
+                f"{title(old)} was evicted from {node.name}, with which all has been well since {node.well_since:.3f}"
+            )
+
     # -- what may be so for a while only ---------------------------------------------------------------
 
     def tick(self) -> None:
         """Looks at what has a time to be put right in. Called often."""
-        now = self._now()
-        up = self.master_up_since
+        now = self._world.now()
+        self._worked, self._ticked = self._now(), now
+        if not self._world.masters.is_steady():
+            self.steady_since = None
+        elif self.steady_since is None or self._mandate != self._world.record.mandates:
+            self.steady_since, self._mandate = now, self._world.record.mandates
+        up = self.steady_since
         self._bad_endpoints = {key: self._bad_endpoints.get(key, now) for key in self._wrongly_ready()}
         self._ownerless = {uid: self._ownerless.get(uid, now) for uid in self._without_owner()}
         if up is None:
@@ -196,12 +233,12 @@ class Invariants:
         for key in [k for k in self._listed if k[0] == slice_uid and k[1] not in ready]:
             del self._listed[key]
         for uid in sorted(ready):
-            self._listed.setdefault((slice_uid, uid), self._now())
+            self._listed.setdefault((slice_uid, uid), self._world.now())
 
     def told_to_stop(self, pod: core.Pod, connected: bool) -> None:
         """SIGTERM goes to a pod that is being deleted."""
         since = self._deleted_at.get(pod.metadata.uid)
-        if not connected or since is None or self._now() - since >= DRAIN_SECONDS:
+        if not connected or since is None or self._world.now() - since >= DRAIN_SECONDS:
             return
         for found in self.state.of(ENDPOINT_SLICE):
             for endpoint in found.endpoints:

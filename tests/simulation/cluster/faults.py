@@ -4,13 +4,37 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from orchestra.base.errors import ApiError
 from orchestra.mvcc.errors import Refused
-from tests.simulation.node import Node
+from orchestra.store.contract import StoreUnavailable
+from tests.simulation.cluster.node import Node
+from tests.simulation.cluster.telling import INJECTED
+from tests.simulation.group.scenes import _FAULTS as FAULTS
+from tests.simulation.group.scenes import Turbulence
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.cluster.world import World
 
-INJECTED = "injected by the simulation"
+# How far a machine's clock may be off: what is written with times compares those of several machines.
+SKEW_NS_MAX = 400_000_000
+# Of a group's faults, those that befall masters here; who belongs to the group stays.
+MASTER_FAULTS = (
+    "kill",
+    "kill all",
+    "flap",
+    "storm",
+    "depose",
+    "split",
+    "lose power midway",
+    "pause",
+    "isolate",
+    "cut one way",
+    "weather",
+    "fill disk",
+    "fail sync",
+    "move leader",
+)
+LONELY_FAULTS = ("kill", "lose power midway", "pause", "fill disk", "fail sync")
 
 
 class Faults:
@@ -30,8 +54,9 @@ class Faults:
             (2, self.slow_network),
             (2, self.slow_machine),
             (2, self.failing_machine),
-            (3, self.slow_disk),
-            (2, self.master_ends),
+            (2, self.machine_stands_still),
+            (2, self.some_masters_unseen),
+            (2, self.clock_is_set),
             (2, self.controller_crashes),
             (1, self.scheduler_crashes),
             (3, self.compaction),
@@ -94,7 +119,7 @@ class Faults:
 
     async def partition(self) -> str:
         network = self._world.network
-        node = self._node(lambda n: n.name not in network.partitioned)
+        node = self._node(lambda n: n.name not in network.partitioned())
         if node is None:
             return ""
         network.partition(node.name)
@@ -102,9 +127,9 @@ class Faults:
 
     async def join(self) -> str:
         network = self._world.network
-        if not network.partitioned:
+        if not network.partitioned():
             return ""
-        name = self._rng.choice(sorted(network.partitioned))
+        name = self._rng.choice(network.partitioned())
         network.join(name)
         return f"{name} is joined again"
 
@@ -123,30 +148,43 @@ class Faults:
         node.failures = self._rng.choice((0.0, 0.2, 0.6))
         return f"{node.name} fails {node.failures} of what it starts"
 
-    async def slow_disk(self) -> str:
-        if self._world.master is None:
+    async def machine_stands_still(self) -> str:
+        node = self._node(lambda n: n.up and not n.stopped)
+        if node is None or node.process is None:
             return ""
-        self._world.master.disk.slow = self._rng.choice((1.0, 1.0, 5.0, 15.0))
-        return f"the master's disk is {self._world.master.disk.slow} times slower"
+        process = node.process
+        process.stopped = True
+        self._world.trace.say(f"fault: {node.name} stands still")
+        await asyncio.sleep(self._rng.random() ** 2 * 6.0)
+        process.stopped = False
+        return f"{node.name} goes on"
 
-    async def master_ends(self) -> str:
-        kill = self._rng.random() < 0.6
-        await self._world.end_master(kill=kill)
-        await asyncio.sleep(self._rng.choice((0.0, 0.2, 3.0, 15.0)))
-        await self._world.start_master()
-        return "the master is back"
+    async def some_masters_unseen(self) -> str:
+        node = self._rng.choice(list(self._world.nodes.values()))
+        masters = [master for master in self._world.masters.nodes.values() if self._rng.random() < 0.5]
+        for master in masters:
+            self._world.network.cut(node.name, master.name)
+        return f"{node.name} does not reach {' '.join(master.name for master in masters) or 'all'}"
+
+    async def clock_is_set(self) -> str:
+        machines = [*self._world.nodes.values(), *self._world.masters.nodes.values()]
+        machine = self._rng.choice(machines)
+        machine.skew_ns = self._rng.randint(-SKEW_NS_MAX, SKEW_NS_MAX)
+        return f"the clock of {machine.name} is {machine.skew_ns / 1e9:.3f} s off"
 
     async def controller_crashes(self) -> str:
-        if self._world.master is None:
+        master = self._world.masters.reigning()
+        if master is None:
             return ""
-        controller = self._rng.choice(self._world.master.controllers.controllers)
+        controller = self._rng.choice(master.controllers.controllers)
         self.crash_at_next(controller.queue, "get")
         return f"controller {controller.name} is to crash"
 
     async def scheduler_crashes(self) -> str:
-        if self._world.master is None:
+        master = self._world.masters.reigning()
+        if master is None or master.reign is None:
             return ""
-        self.crash_at_next(self._world.master.scheduler, "_schedule")
+        self.crash_at_next(master.reign.scheduler, "_schedule")
         return "the scheduler is to crash"
 
     @staticmethod
@@ -160,13 +198,13 @@ class Faults:
         setattr(victim, method, crash)
 
     async def compaction(self) -> str:
-        store = self._world.store
-        revision = store.revision - self._rng.choice((0, 5, 200))
-        if revision <= store.compact_revision:
+        record = self._world.record
+        revision = record.newest_revision - self._rng.choice((0, 5, 200))
+        if revision <= record.compacted:
             return ""
         try:
-            await store.compact(revision)
-        except Refused as error:
+            await self._world.user.compact(revision)
+        except (Refused, StoreUnavailable, ApiError) as error:
             return f"no compaction: {error}"
         return f"compacted to {revision}"
 
@@ -187,18 +225,50 @@ class Faults:
         pod.flap()
         return f"{pod.pod.metadata.name} fails its readiness probe"
 
-    async def heal(self) -> None:
+    def heal(self) -> None:
         """Everything works again."""
         world = self._world
-        world.trace.say("faults end")
-        if world.master is None:
-            await world.start_master()
-        assert world.master is not None
-        world.master.disk.slow = 1.0
+        world.trace.say("faults of agents end")
         world.network.slow.clear()
-        for name in sorted(world.network.partitioned):
-            world.network.join(name)
         for node in world.nodes.values():
+            world.network.join(node.name)
             node.slow, node.failures = 1.0, 0.0
+            if node.process is not None:
+                node.process.stopped = False
             if not node.agent_runs:
                 node.start_agent()
+
+
+class MasterFaults:
+    """What befalls masters: the faults of groups, in bursts, with times between in which they are well."""
+
+    def __init__(self, world: "World", ends: float) -> None:
+        self._world = world
+        self._rng = world.chance("master faults")
+        self._turbulence = Turbulence(world.masters, 0.0)
+        self._ends = ends
+        self._running: set[asyncio.Task[None]] = set()
+        names = MASTER_FAULTS if len(world.masters.nodes) > 1 else LONELY_FAULTS
+        self._names = [name for name in names if name in FAULTS]
+        self._weights = [FAULTS[name][1] * self._rng.choice((0.2, 1.0, 3.0)) for name in self._names]
+
+    async def run(self) -> None:
+        """Until their time is over and the last has passed."""
+        rng, world = self._rng, self._world
+        rest = rng.choice((3.0, 8.0, 15.0))
+        while True:
+            await asyncio.sleep(rng.expovariate(1.0) * rest)
+            if world.now() >= self._ends:
+                break
+            for _ in range(rng.choice((1, 1, 2, 4))):
+                (name,) = rng.choices(self._names, self._weights)
+                world.trace.say(f"fault: masters: {name}")
+                task = asyncio.get_running_loop().create_task(FAULTS[name][0](self._turbulence))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                if rng.random() < 0.5:
+                    await asyncio.wait((task,))
+                else:
+                    await asyncio.sleep(rng.random())
+        while self._running:
+            await asyncio.wait(tuple(sorted(self._running, key=hash)))

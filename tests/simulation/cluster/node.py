@@ -1,4 +1,4 @@
-"""A machine with an agent: the real session and the real pod state machine over pretended processes.
+"""A machine with an agent: the real session and the real pod state machine over pretended containers.
 
 What its containers do is said by annotations of the pod (see Behaviour), and by chance.
 """
@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from agents import pod_words as words
@@ -18,12 +19,14 @@ from agents.status import StatusFacts, status_of
 from orchestra.objects.readiness import is_doubted
 from orchestra.pb import agent_v1_pb2 as wire
 from orchestra.pb import core
-from tests.simulation.loop import VirtualClock
-from tests.simulation.network import Network
+from tests.simulation.cluster.masters import RATE_ERROR, MachineClock
+from tests.simulation.cluster.wire import Wire
+from tests.simulation.processes import Process, ProcessLoop
 from tests.simulation.trace import Trace
 
 BACKOFF = BackoffPlan(500_000_000, 8_000_000_000, 20_000_000_000)
 RESTART_SECONDS = 60
+START_SECONDS = 0.05
 _ORPHAN_GRACE_NS = words.NS
 
 
@@ -86,10 +89,10 @@ class ModelPod:
 
     def _later(self, most_ms: float, event: words.Event) -> None:
         seconds = self.node.work_seconds(most_ms)
-        asyncio.get_running_loop().call_later(seconds, self.step, event)
+        self.node.loop.call_later(seconds, self.step, event)
 
     def _do(self, said: words.Instruction) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self.node.loop
         match said:
             case words.Report():
                 self.node.report(self.report())
@@ -143,7 +146,7 @@ class ModelPod:
         if self.behaviour.crash_ms:
             seconds = self.behaviour.crash_ms * (0.5 + self.node.rng.random()) / 1000
             code = self.behaviour.exit
-            asyncio.get_running_loop().call_later(seconds, self.exit, said.container, said.run, code, 0)
+            self.node.loop.call_later(seconds, self.exit, said.container, said.run, code, 0)
 
     def exit(self, container: str, run: int, code: int, signal: int) -> None:
         """The process ends, if it is still there."""
@@ -156,7 +159,7 @@ class ModelPod:
             return
         result = words.ProbeResult(said.container, said.run, words.Probe.READINESS, True)
         seconds = self.behaviour.ready_ms * (0.5 + self.node.rng.random()) / 1000
-        handle = asyncio.get_running_loop().call_later(seconds, self.step, result)
+        handle = self.node.loop.call_later(seconds, self.step, result)
         self._probes[said.container] = handle
 
     def flap(self) -> None:
@@ -201,25 +204,30 @@ class Node:
         self,
         name: str,
         number: int,
-        network: Network,
-        clock: VirtualClock,
+        wire: Wire,
         rng: random.Random,
         trace: Trace,
         capacity: Mapping[str, str],
+        *,
+        skewed: bool,
     ) -> None:
         self.name = name
         self.address = f"127.77.0.{10 + number}"
-        self.clock = clock
+        self.skew_ns = 0
         self.rng = rng
         self.pods: dict[str, ModelPod] = {}
-        self.up = True
+        self.process: Process | None = None
+        self.lives = 0
         self.slow = 1.0
         self.failures = 0.0
         self.capacity = capacity
         # Who is told of what happens here.
         self.began: Callable[[ModelPod, str, int], None] = lambda pod, container, run: None
         self.told_to_stop: Callable[[ModelPod], None] = lambda pod: None
-        self._network = network
+        # Since when nothing of its own or of its way to the masters has been amiss; None: something is.
+        self.well_since: float | None = None
+        self._skewed = skewed
+        self._wire = wire
         self._trace = trace
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
@@ -230,49 +238,105 @@ class Node:
     # -- life ----------------------------------------------------------------------------------------
 
     @property
+    def up(self) -> bool:
+        """Whether it has power."""
+        return self.process is not None
+
+    @property
     def agent_runs(self) -> bool:
         return self._task is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing on it goes on."""
+        return self.process is not None and self.process.stopped
+
+    @property
+    def loop(self) -> ProcessLoop:
+        """Where its time passes."""
+        assert self.process is not None
+        return self.process.loop
+
+    @property
+    def clock(self) -> MachineClock:
+        """Its clocks."""
+        assert self.process is not None
+        return MachineClock(self.process, self._wire.timeline, lambda: self.skew_ns)
 
     def start_agent(self) -> None:
         """A new agent process; it takes over what runs here."""
         assert self._task is None
-        self.up = True
+        process = self.process
+        if process is None:
+            self.lives += 1
+            error = RATE_ERROR if self._skewed else 0.0
+            rate = self.rng.uniform(1 - error, 1 + error)
+            process = self.process = self._wire.timeline.process(f"{self.name}.{self.lives}", rate)
         self._instance = f"{self.rng.getrandbits(64):016x}"
-        session = Session([self.name], self, rng=self.rng, dial=self._network.dial)
-        self._session = session
-        self._task = asyncio.get_running_loop().create_task(session.run(), name=f"agent/{self.name}")
+        known = list(self._wire.masters)
+        self.rng.shuffle(known)
+        # It is told of the others by whoever it finds.
+        known = known[: self.rng.randint(1, len(known))]
+        dial = partial(self._wire.dial, self.name, process)
+        session = self._session = Session(known, self, rng=self.rng, dial=dial)
+        self._task = process.start(self._begin_agent(session), "agent")
+
+    async def _begin_agent(self, session: Session) -> None:
+        # A process takes its time to start: the end of the one before is heard first.
+        await asyncio.sleep(START_SECONDS)
+        await session.run()
 
     async def stop_agent(self) -> None:
         """An orderly end of the agent that says it will be back; the pods go on running."""
-        if self._session is not None:
-            await self._session.say_goodbye(restarting_s=RESTART_SECONDS)
+        if self._session is not None and self.process is not None:
+            said = self.process.start(self._session.say_goodbye(restarting_s=RESTART_SECONDS), "goodbye")
+            await self._ended(said)
         await self.kill_agent()
 
     async def kill_agent(self) -> None:
         """SIGKILL to the agent alone: its stream breaks, the pods go on running."""
         task, self._task, self._session = self._task, None, None
         if task is not None:
-            for link in self._network.links(self.name):
+            for link in self._wire.links(self.name):
                 link.cut()
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await self._ended(task)
+
+    async def _ended(self, task: asyncio.Task[None]) -> None:
+        """Waits, in another process, for a task in this machine's."""
+        process = self.process
+        while process is not None and process.alive and not (task.done() or process.stopped):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     async def lose_power(self, *, silently: bool) -> None:
         """Everything here is gone. silently: nobody is told; otherwise the kernel closes the streams."""
-        self.up = False
+        process = self.process
+        if process is None:
+            return
         for pod in list(self.pods.values()):
             pod.vanish()
         self.pods.clear()
-        task, self._task, self._session = self._task, None, None
-        if task is None:
-            return
-        for link in self._network.links(self.name):
+        self._task = self._session = None
+        for link in self._wire.links(self.name):
             if silently:
                 link.silence()
             else:
-                link.cut()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+                link.hang_up()
+        process.kill()
+        self.process = None
+
+    def look(self, now: float) -> None:
+        """Notes whether all is well here, on the machine and on its way to the masters."""
+        well = (
+            self.agent_runs
+            and not self.stopped
+            and self.slow < 2
+            and self._wire.slow.get(self.name, 1.0) < 20
+        )
+        if not well or any(node == self.name for node, _ in self._wire.cuts):
+            self.well_since = None
+        elif self.well_since is None:
+            self.well_since = now
 
     def work_seconds(self, most_ms: float) -> float:
         """How long something takes here now."""

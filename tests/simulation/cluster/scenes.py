@@ -5,10 +5,10 @@ from typing import Any
 
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET
 from orchestra.pb import apps, core
-from tests.simulation import builders
-from tests.simulation.rollouts import is_current
-from tests.simulation.state import is_active, is_ready
-from tests.simulation.world import World, simulate
+from tests.simulation.cluster import builders
+from tests.simulation.cluster.rollouts import is_current
+from tests.simulation.cluster.state import is_active, is_ready
+from tests.simulation.cluster.world import World, simulate
 
 Story = Callable[[World], Coroutine[Any, Any, None]]
 

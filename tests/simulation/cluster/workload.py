@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from orchestra.base.errors import AlreadyExists, Conflict, Forbidden, NotFound
+from orchestra.base.errors import AlreadyExists, Conflict, DeadlineExceeded, Forbidden, NotFound, Unavailable
 from orchestra.objects import intstr
 from orchestra.objects.kinds import (
     DEPLOYMENT,
@@ -16,16 +16,18 @@ from orchestra.objects.kinds import (
     Kind,
 )
 from orchestra.pb import apps, core, meta
-from tests.simulation import builders
-from tests.simulation.state import controller_uid, is_deleting
+from tests.simulation.cluster import builders
+from tests.simulation.cluster.state import controller_uid, is_deleting
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.cluster.world import World
 
 NAMESPACES = ("default", "blue", "green")
 NAMES = ("a", "b", "c")
 # Together they never need more than the nodes have, so that at the end everything can be placed.
 REPLICAS_MAX = 7
+# What the API may answer to somebody who does not look first, or when nobody leads.
+_NO_FAILURE = (NotFound, AlreadyExists, Forbidden, Conflict, Unavailable, DeadlineExceeded)
 POLICIES = ("Background", "Foreground", "Orphan", "")
 
 
@@ -54,6 +56,7 @@ class Workload:
             (6, self.delete_pod),
             (2, self.release_pod),
             (3, self.restart),
+            (3, self.look),
         ]
 
     async def act(self) -> None:
@@ -62,8 +65,8 @@ class Workload:
         act = self._rng.choices([act for _, act in self._acts], weights)[0]
         try:
             said = await act()
-        except (NotFound, AlreadyExists, Forbidden, Conflict) as error:
-            said = f"{act.__name__}: {error}"
+        except _NO_FAILURE as error:
+            said = f"{act.__name__}: {type(error).__name__}: {error}"
         self._world.trace.say(f"user: {said}")
 
     def _namespace(self) -> str:
@@ -83,7 +86,7 @@ class Workload:
     def _meddle(self, obj: Any) -> None:
         """A user lays hands on what a Deployment keeps: what comes of that is not the rollout's doing."""
         if owner := controller_uid(obj):
-            self._world.invariants.rollouts.meddled[owner] = self._world.now()
+            self._world.invariants.rollouts.meddle(owner)
 
     def _said(self) -> dict[str, str]:
         """How the containers of a template behave: mostly well."""
@@ -257,6 +260,10 @@ class Workload:
 
         await self._change(NODE, found, change)
         return f"{'un' if found.spec.unschedulable else ''}cordoned {found.metadata.name}"
+
+    async def look(self) -> str:
+        kind = self._rng.choice((POD, DEPLOYMENT, SERVICE))
+        return f"sees {len(await self._world.user.list(kind))} {kind.plural}"
 
     # -- the end -------------------------------------------------------------------------------------
 

@@ -2,10 +2,10 @@
 
 from orchestra.objects.kinds import DEPLOYMENT, NAMESPACE, POD, REPLICA_SET, SERVICE
 from orchestra.pb import meta
-from tests.simulation import builders
-from tests.simulation.scenes import play, pods, wants
-from tests.simulation.state import is_deleting
-from tests.simulation.world import World
+from tests.simulation.cluster import builders
+from tests.simulation.cluster.scenes import play, pods, wants
+from tests.simulation.cluster.state import is_deleting
+from tests.simulation.cluster.world import World
 
 
 def _delete(policy: str) -> meta.DeleteOptions:
@@ -82,6 +82,9 @@ def test_idle_hours_end_with_no_events_and_no_other_write() -> None:
         await world.user.create(builders.deployment("web", 5))
         await world.converge()
         await world.stay_quiet(3 * 3600.0)
-        assert not world.store.machine.leases, "what was told an hour ago is forgotten"
+        (master,) = world.masters.up()
+        assert master.member is not None
+        leases = master.member.machine.leases
+        assert not leases, "what was told an hour ago is forgotten"
 
     play(story, seeds=range(1, 2))

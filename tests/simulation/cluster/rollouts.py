@@ -12,8 +12,7 @@ from typing import Any
 from orchestra.objects import intstr
 from orchestra.objects.kinds import DEPLOYMENT, NAMESPACE, NODE, POD, REPLICA_SET, Kind
 from orchestra.pb import apps, core
-from tests.simulation.loop import WALL_START_NS
-from tests.simulation.state import (
+from tests.simulation.cluster.state import (
     State,
     Violation,
     controller_uid,
@@ -23,6 +22,7 @@ from tests.simulation.state import (
     ready_since_ns,
     title,
 )
+from tests.simulation.loop import WALL_START_NS
 
 NS = 1_000_000_000
 # How long a rollout is given to put right what a user did to its sets.
@@ -52,13 +52,17 @@ class Rollouts:
     user_deleted: uids of pods that a user took. meddled: when a user last changed a Deployment's own sets.
     """
 
-    def __init__(self, state: State, now: Callable[[], float], lag_seconds: float) -> None:
+    def __init__(
+        self, state: State, now: Callable[[], float], time: Callable[[], float], lag_seconds: float
+    ) -> None:
+        """now: time in which the cluster could be written. time: all of it."""
         self.user_deleted: set[str] = set()
         self.meddled: dict[str, float] = {}
         self.checked_deletions = 0
         self.checked_creations = 0
         self._state = state
         self._now = now
+        self._time = time
         self._lag = lag_seconds
         self._rollouts: dict[str, _Rollout] = {}
 
@@ -112,7 +116,7 @@ class Rollouts:
         since = ready_since_ns(pod)
         if since is None or not is_active(pod):
             return False
-        wall_ns = WALL_START_NS + round(self._now() * NS)
+        wall_ns = WALL_START_NS + round(self._time() * NS)
         owner = self._state.by_uid(controller_uid(pod))
         own_seconds = owner.spec.minReadySeconds if owner is not None else 0
         # A set that was just adopted, or whose Deployment was just changed, still says what it was told before.
@@ -149,6 +153,10 @@ class Rollouts:
             return True
         node = self._state.get(NODE, "", pod.spec.nodeName)
         return node is None or any(t.effect == "NoExecute" for t in node.spec.taints)
+
+    def meddle(self, owner: str) -> None:
+        """A user lays hands on what a Deployment keeps."""
+        self.meddled[owner] = self._now()
 
     def _is_meddled(self, deployment: apps.Deployment) -> bool:
         return self._now() - self.meddled.get(deployment.metadata.uid, -1e9) < MEDDLED_SECONDS
@@ -187,7 +195,7 @@ class Rollouts:
             )
         owner = self._state.by_uid(controller_uid(pod))
         if set(_since(kept.strategies, since)) == {"Recreate"} and is_current(owner, deployment):
-            limit_ns = WALL_START_NS + round(since * NS)
+            limit_ns = WALL_START_NS + round((self._time() - self._lag) * NS)
             for other in pods:
                 made_ns = other.metadata.creationTimestamp.seconds * NS
                 if (

@@ -3,8 +3,8 @@
 from orchestra.objects import intstr
 from orchestra.objects.kinds import DEPLOYMENT, POD, REPLICA_SET
 from orchestra.pb import apps, meta
-from tests.simulation import builders
-from tests.simulation.scenes import (
+from tests.simulation.cluster import builders
+from tests.simulation.cluster.scenes import (
     current,
     deployment,
     edit,
@@ -16,8 +16,8 @@ from tests.simulation.scenes import (
     sets,
     wants,
 )
-from tests.simulation.state import is_finished
-from tests.simulation.world import World
+from tests.simulation.cluster.state import is_finished
+from tests.simulation.cluster.world import World
 
 
 def test_a_rollout_that_makes_no_progress_is_said_to_have_failed_and_can_be_mended() -> None:

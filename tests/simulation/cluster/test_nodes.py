@@ -6,13 +6,13 @@ from agents.pod_state import ContainerState
 from orchestra.controllers.settings import ControllerSettings
 from orchestra.objects.kinds import NODE, POD
 from orchestra.pb import core
-from tests.simulation import builders
-from tests.simulation.faults import Faults
-from tests.simulation.network import SILENCE_SECONDS
-from tests.simulation.node import Node
-from tests.simulation.scenes import new_version, play, pods, ready, wants
-from tests.simulation.state import is_ready
-from tests.simulation.world import World
+from tests.simulation.cluster import builders
+from tests.simulation.cluster.faults import Faults
+from tests.simulation.cluster.node import Node
+from tests.simulation.cluster.scenes import new_version, play, pods, ready, wants
+from tests.simulation.cluster.state import is_ready
+from tests.simulation.cluster.wire import SILENCE_SECONDS
+from tests.simulation.cluster.world import World
 
 GRACE_SECONDS = ControllerSettings().node_eviction_grace_ms / 1000
 INTERVAL_SECONDS = ControllerSettings().disrupted_eviction_interval_ms / 1000
@@ -123,7 +123,8 @@ def test_an_agent_that_says_it_restarts_is_given_the_time() -> None:
     play(story)
 
 
-def test_after_a_masters_restart_a_node_is_awaited_before_it_is_judged() -> None:
+@pytest.mark.parametrize("masters", [1, 3])
+def test_after_a_masters_end_a_node_is_awaited_before_it_is_judged(masters: int) -> None:
     async def story(world: World) -> None:
         await _ten(world)
         lost = _on(world, "n5")
@@ -132,31 +133,36 @@ def test_after_a_masters_restart_a_node_is_awaited_before_it_is_judged() -> None
         await world.end_master(kill=True)
         await world.sleep(1.0)
         await world.start_master()
-        began = world.now()
+        assert world.record.mandate is not None
+        began = world.record.mandate.moment
         await world.until(wants(lambda: not _on(world, "n5"), "still there"), 20.0, 0.01)
         # The others dial in within a moment; from the last of them on it is awaited.
         assert STARTUP_SECONDS <= world.now() - began <= STARTUP_SECONDS + GRACE_SECONDS + 1.0
         world.nodes["n5"].start_agent()
         await world.converge()
 
-    play(story)
+    play(story, masters=masters)
 
 
-def test_a_masters_restart_costs_no_pod_and_no_write() -> None:
+@pytest.mark.parametrize("masters", [1, 3])
+def test_a_masters_restart_costs_no_pod_and_no_write(masters: int) -> None:
     async def story(world: World) -> None:
         await _ten(world)
         before = _on(world, *world.nodes)
         await world.stay_quiet(30.0)
         for kill in (True, False, True):
-            revision = world.store.revision
+            revision = world.record.newest_revision
             await world.end_master(kill=kill)
             await world.sleep(0.5)
             await world.start_master()
             await world.sleep(30.0)
-            assert world.store.revision == revision
+            written = world.record.events_between(
+                revision + 1, world.record.newest_revision, b"/registry/", b"/registry0"
+            )
+            assert not written
         assert _on(world, *world.nodes) == before
 
-    play(story)
+    play(story, masters=masters)
 
 
 def test_a_pod_of_a_node_that_was_cut_off_runs_once_in_the_end() -> None:
@@ -175,16 +181,19 @@ def test_a_pod_of_a_node_that_was_cut_off_runs_once_in_the_end() -> None:
 def test_a_crash_of_one_controller_does_not_stop_the_others() -> None:
     async def story(world: World) -> None:
         await _ten(world)
-        assert world.master is not None
-        names = [controller.name for controller in world.master.controllers.controllers]
-        for controller in world.master.controllers.controllers:
+        master = world.masters.reigning()
+        assert master is not None
+        assert master.mandates is not None
+        assert master.reign is not None
+        names = [controller.name for controller in master.controllers.controllers]
+        for controller in master.controllers.controllers:
             Faults.crash_at_next(controller.queue, "get")
         await new_version(world, "web", 2)
         await world.converge(20.0)
-        Faults.crash_at_next(world.master.scheduler, "_schedule")
+        Faults.crash_at_next(master.reign.scheduler, "_schedule")
         await new_version(world, "web", 99)
         await world.converge(20.0)
-        crashed = {s.name for s in world.master.supervisor.status() if s.restarts}
+        crashed = {s.name for s in master.mandates.actors() if s.restarts}
         assert crashed <= {*(f"controller/{name}" for name in names), "scheduler"}
         assert {"scheduler", "controller/replicaset", "controller/deployment"} <= crashed
 
