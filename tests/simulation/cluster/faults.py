@@ -255,7 +255,7 @@ class MasterFaults:
     async def run(self) -> None:
         """Until their time is over and the last has passed."""
         rng, world = self._rng, self._world
-        rest = rng.choice((3.0, 8.0, 15.0))
+        rest = rng.choice((1.5, 4.0, 8.0))
         while True:
             await asyncio.sleep(rng.expovariate(1.0) * rest)
             if world.now() >= self._ends:

@@ -6,8 +6,8 @@ from tests.simulation.cluster.faults import Faults, MasterFaults
 from tests.simulation.cluster.workload import Workload
 from tests.simulation.cluster.world import World
 
-TURBULENT_SECONDS = 30.0
-IDLE_SECONDS = 20.0
+TURBULENT_SECONDS = 20.0
+IDLE_SECONDS = 10.0
 # What users do that nobody answers must not hold up what else they do.
 ACTS_AT_ONCE = 3
 
@@ -24,7 +24,9 @@ async def turbulence(world: World, seconds: float = TURBULENT_SECONDS, idle: flo
     rng = world.chance("pace")
     # Some worlds are all users, some are all faults.
     share = rng.choice((0.1, 0.3, 0.5))
-    pace = rng.choice((0.1, 0.4, 1.0))
+    pace = rng.choice((0.15, 0.3, 0.6))
+    for _ in range(rng.randint(1, 4)):
+        await workload.begin()
     end = world.now() + seconds
     loop = asyncio.get_running_loop()
     of_masters = world.driver.start(MasterFaults(world, end).run(), "master faults")

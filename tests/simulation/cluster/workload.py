@@ -69,6 +69,15 @@ class Workload:
             said = f"{act.__name__}: {type(error).__name__}: {error}"
         self._world.trace.say(f"user: {said}")
 
+    async def begin(self) -> None:
+        """Something to begin with."""
+        for act in (self.make_deployment, self.make_service):
+            try:
+                said = await act()
+            except _NO_FAILURE as error:
+                said = f"{act.__name__}: {error}"
+            self._world.trace.say(f"user: {said}")
+
     def _namespace(self) -> str:
         return self._rng.choices(NAMESPACES, (4, 2, 1))[0]
 
