@@ -160,6 +160,7 @@ class Driver:
         self._wakeup.wake()
 
     def _restored(self, peer: int) -> None:
+        self.core.reachable(peer)
         if peer == self.core.leader:
             self._forwarding.resend(self._loop.time())
             self._asks.leader_is(peer)

@@ -141,10 +141,10 @@ class RaftCore:
         state = self._state
         if state.is_leader:
             raise AssertionError(f"{leader:016x} leads term {state.term}, which this member leads")
-        if state.role is not Role.FOLLOWER or state.leader != leader:
-            become_follower(state, state.term, leader)
         state.elapsed = 0
-        state.suspicion = 0
+        if state.role is not Role.FOLLOWER or state.leader != leader or state.haste:
+            state.haste = 0
+            become_follower(state, state.term, leader)
 
     def tick(self) -> None:
         """Time has passed."""
@@ -225,6 +225,12 @@ class RaftCore:
         progress = self._state.followers.get(node)
         if progress is not None and progress.pace is Pace.REPLICATE:
             progress.probe()
+
+    def reachable(self, node: int) -> None:
+        """The link to `node` is open again: a leader says at once that it lives."""
+        state = self._state
+        if state.is_leader and node in state.followers:
+            reads.send_heartbeat(state, node)
 
     def offer_snapshot(self, node: int, mark: SnapshotMark, chunks: Iterator[bytes]) -> None:
         """Answers `Ready.snapshots_wanted`. Pieces are taken as they can be sent, within `ready()`.

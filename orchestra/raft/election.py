@@ -15,6 +15,12 @@ from orchestra.raft.roles import (
 )
 from orchestra.raft.state import State
 
+# Ticks between those who stand because they lost the leader; and how long one lets another try first.
+_STAGGER_TICKS = 2
+_YIELD_TICKS = 3
+# So many tries soon after one another, before whole timeouts again.
+_HASTE_TRIES = 6
+
 
 def may_stand(state: State) -> bool:
     """Only a voter does, and not while a snapshot is being installed.
@@ -46,18 +52,28 @@ def tick_election(state: State) -> None:
 
 
 def suspect(state: State, node: int) -> None:
-    """The link from the leader broke: stands soon. A matter of speed only, never of safety.
+    """The link from the leader, or from who this member voted for, broke: stands soon. A matter of speed,
+    never of safety.
 
-    Where leases are read from, a promise to the leader holds until its end (thesis §6.4.1).
+    One after the other, by number, so that rarely two stand at once; and an election that comes to nothing is
+    tried again soon, a bounded number of times. Where leases are read from, a promise to the leader holds
+    until its end (thesis §6.4.1).
     """
-    if state.leader != node or state.is_leader or state.suspicion or state.settings.lease_reads:
+    lost = state.leader or state.vote
+    if lost != node or node == state.node or state.suspicion or state.settings.lease_reads:
         return
-    soon = 1 + state.rng.randrange(max(state.settings.election_ticks // 2, 1))
-    state.suspicion = soon
+    if state.role is not Role.FOLLOWER:
+        return
+    state.haste = _HASTE_TRIES
+    others = sorted(state.log.configuration.all_voters - {node})
+    rank = others.index(state.node) if state.node in others else len(others)
+    latest = max(state.settings.election_ticks - 1, 1)
+    state.suspicion = 1 + min(_STAGGER_TICKS * rank + state.rng.randrange(_STAGGER_TICKS), latest)
 
 
 def campaign(state: State, *, pre: bool, transfer: bool = False) -> None:
     """Stands, or asks first whether it would win."""
+    state.haste = max(state.haste - 1, 0)
     if pre:
         become_pre_candidate(state)
         term = state.term + 1
@@ -111,7 +127,21 @@ def handle_vote_request(state: State, message: VoteRequest) -> None:
     if not message.pre:
         state.vote = message.frm
         restart_timer(state)
+    elif state.suspicion:
+        # Bounded: the timeout itself goes on.
+        state.suspicion = max(state.suspicion, _YIELD_TICKS)
+    elif state.role is Role.PRE_CANDIDATE and _goes_first(state, message):
+        become_follower(state, state.term, NOBODY)
     answer_vote(state, message, granted=True)
+
+
+def _goes_first(state: State, message: VoteRequest) -> bool:
+    """Of two that ask at once one yields, else both would stand and split the votes (thesis §9.6)."""
+    log = state.log
+    if (message.last_term, message.last_index) != (log.last_term, log.last_index):
+        # It is the newer one: this member cannot have its vote.
+        return True
+    return message.frm < state.node
 
 
 def answer_vote(state: State, message: VoteRequest, *, granted: bool) -> None:

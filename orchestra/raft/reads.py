@@ -116,9 +116,14 @@ def broadcast_heartbeat(state: State) -> None:
     if state.settings.lease_reads:
         reads.round += 1
         reads.sent[reads.round] = state.now
-    for node, progress in state.followers.items():
-        commit = min(progress.match, state.log.commit)
-        state.out.append(Heartbeat(state.node, node, state.term, commit, reads.round))
+    for node in state.followers:
+        send_heartbeat(state, node)
+
+
+def send_heartbeat(state: State, node: int) -> None:
+    """Says to one other that this member leads. Its commit index is not beyond what is known to be there."""
+    commit = min(state.followers[node].match, state.log.commit)
+    state.out.append(Heartbeat(state.node, node, state.term, commit, state.reads.round))
 
 
 def tick_reads(state: State) -> None:

@@ -6,13 +6,26 @@ from orchestra.raft.progress import Progress
 from orchestra.raft.reads import abandon_reads
 from orchestra.raft.state import State, append_own
 
+# The shortest wait in haste: a vote's way there and back, with two disks in between.
+_SOON_TICKS = 3
+
 
 def restart_timer(state: State) -> None:
-    """Waits anew, for a time drawn anew (paper §5.2: randomized timeouts)."""
+    """Waits anew, for a time drawn anew (paper §5.2: randomized timeouts).
+
+    In haste, because the leader is lost, for a shorter one that grows from try to try: an election that was
+    split, or asked of who did not know of the loss yet, is soon tried again.
+    """
     ticks = state.settings.election_ticks
     state.elapsed = 0
     state.timeout = ticks + state.rng.randrange(ticks)
     state.suspicion = 0
+    if state.haste:
+        state.hurries += 1
+        most = min(_SOON_TICKS * state.hurries, ticks)
+        state.timeout = _SOON_TICKS + state.rng.randrange(most)
+    else:
+        state.hurries = 0
 
 
 def _reset(state: State, term: int, leader: int) -> None:
@@ -64,6 +77,7 @@ def become_candidate(state: State) -> None:
 def become_leader(state: State) -> None:
     """Leads. An empty entry begins its term: only then does it know what is committed (paper §5.4.2, §8)."""
     _reset(state, state.term, state.node)
+    state.haste = 0
     restart_timer(state)
     state.role = Role.LEADER
     state.incoming = None

@@ -95,6 +95,9 @@ class State:
     heartbeat_elapsed: int = 0
     # Ticks until it stands because the link from the leader broke; 0: it did not.
     suspicion: int = 0
+    # Tries left that follow soon upon each other, because the leader is lost; how many waits were short.
+    haste: int = 0
+    hurries: int = 0
     # With leases: it may have promised not to vote before its restart, until this tick.
     sworn_until: int = 0
     votes: dict[int, bool] = field(default_factory=dict)

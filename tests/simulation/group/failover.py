@@ -68,7 +68,7 @@ def failovers(seed: int, *, voters: int = 3, delay: float = 0.002, kills: int = 
             writes = [
                 node.process.start(_written(node), "write") for node in world.up() if node.process is not None
             ]
-            while not all(write.done() for write in writes):
+            while not all(write.done() for write in writes):  # noqa: ASYNC110 - tasks of other loops
                 await asyncio.sleep(0.001)
             took.append(world.timeline.now - killed_at)
             await asyncio.sleep(rng.random() * DOWN_SECONDS)
@@ -78,30 +78,29 @@ def failovers(seed: int, *, voters: int = 3, delay: float = 0.002, kills: int = 
     return took
 
 
-async def _flap(world: World, rng: random.Random, terms: list[int]) -> None:
-    """Links from the leader break and are soon there again, while it lives."""
+async def _flap(world: World, rng: random.Random, all_of_them: bool) -> int:
+    """Links from the leader break and are soon there again, while it lives. How many terms that brought."""
     leader = await _quiet(world)
-    assert leader.member is not None
-    before = leader.member.status().term
+    before = max(world.leaders)
     others = [node for node in world.up() if node is not leader]
-    for node in rng.sample(others, rng.randint(1, len(others))):
-        back = world.timeline.now + rng.random() * REDIAL_SECONDS
-        world.network.broken(leader.id, node.id, back)
+    for node in others if all_of_them else rng.sample(others, 1):
+        world.network.break_off(leader.id, node.id)
+    await asyncio.sleep(rng.random() * REDIAL_SECONDS)
+    world.network.mend()
     await asyncio.sleep(2.0)
-    leader = await _quiet(world)
-    assert leader.member is not None
-    terms.append(leader.member.status().term - before)
+    await _quiet(world)
+    return max(world.leaders) - before
 
 
-def flaps(seed: int, *, voters: int = 3, times: int = KILLS) -> list[int]:
-    """How many terms each short break of a living leader's links brought."""
+def flaps(seed: int, *, voters: int = 3, times: int = KILLS, all_of_them: bool = False) -> list[int]:
+    """How many terms each short break of a living leader's links, to one other or to all, brought."""
     terms: list[int] = []
     world = _world(seed, voters, 0.002)
 
     async def scene(world: World) -> None:
         rng = world.chance("flaps")
         for _ in range(times):
-            await _flap(world, rng, terms)
+            terms.append(await _flap(world, rng, all_of_them))
 
     world.play(scene)
     return terms

@@ -53,6 +53,13 @@ class Network:
         """Nothing gets from one to the other. Nobody is told: packets just vanish."""
         self.cuts.add((frm, to))
 
+    def break_off(self, one: int, other: int) -> None:
+        """The links between two break, and both notice; nothing gets through until `mend`."""
+        self.cuts |= {(one, other), (other, one)}
+        for here, there in ((one, other), (other, one)):
+            if here in self._transports:
+                self._transports[here].tell_lost(there, self.timeline.now + NOTICE_SECONDS)
+
     def mend(self) -> None:
         """All ways are open."""
         self.cuts.clear()

@@ -243,55 +243,6 @@ def test_a_lone_voter_is_elected_at_once() -> None:
     assert list(ready.entries) == list(ready.committed)
 
 
-class TestSuspicion:
-    """A broken link is a hint, for speed only."""
-
-    def test_a_broken_link_from_the_leader_has_the_others_elect_a_new_one_soon(self) -> None:
-        group = three()
-        group.nodes[1].crash()
-        for number in (2, 3):
-            group[number].suspect(1)
-        group.tick(6)
-        assert len(group.leaders()) == 1
-
-    def test_one_member_alone_in_its_suspicion_deposes_nobody(self) -> None:
-        group = three()
-        group[3].suspect(1)
-        group.cut.add((1, 3))
-        group.tick(8)
-        group.heal()
-        group.tick(5)
-        assert group.leaders() == [1]
-        assert group[1].term == 1
-
-    def test_the_leaders_word_ends_it(self) -> None:
-        member = core(term=1)
-        to(member, Heartbeat(2, 1, 1, 0))
-        member.suspect(2)
-        for _ in range(30):
-            to(member, Heartbeat(2, 1, 1, 0))
-            member.tick()
-        assert member.role is Role.FOLLOWER
-
-    def test_others_links_mean_nothing(self) -> None:
-        member = core(term=1)
-        to(member, Heartbeat(2, 1, 1, 0))
-        member.suspect(3)
-        for _ in range(9):
-            member.tick()
-        assert member.role is Role.FOLLOWER
-
-    def test_a_promise_that_a_lease_relies_on_is_kept__thesis_6_4_1(self) -> None:
-        member = core(term=1, lease_reads=True)
-        to(member, Heartbeat(2, 1, 1, 0))
-        member.suspect(2)
-        for _ in range(9):
-            member.tick()
-            assert to(member, VoteRequest(3, 1, 2, 5, 5)) == []
-        again = core(term=1, lease_reads=True)
-        assert to(again, VoteRequest(3, 1, 2, 5, 5)) == []
-
-
 def test_an_even_split_is_resolved__paper_5_2() -> None:
     group = Group()
     group.add([1, 2, 3, 4], pre_vote=False)
