@@ -13,7 +13,7 @@ async def kill_agent(trial: Trial) -> None:
     for _ in trial.rounds():
         agent = trial.cluster.agents[trial.rng.choice(sorted(trial.cluster.agents))]
         await agent.kill()
-        trial.fault()
+        trial.fault(f"kill -9 of {agent.name}, its pods run on")
         # Less than the grace after which its pods are given up.
         await trial.pause(0.0, 0.5)
         await agent.start()
@@ -31,7 +31,7 @@ async def kill_machine(trial: Trial) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         await agent.kill()
-        trial.fault()
+        trial.fault(f"kill -9 of {name} and its pods")
         await trial.pause(0.0, 4.0)
         await agent.start()
         await trial.settled()
@@ -43,12 +43,12 @@ async def partition_agents(trial: Trial) -> None:
     for number in trial.rounds():
         if number % 2:
             # For longer than the grace: the pods are replaced, and never run twice for long.
-            trial.network.cut([trial.rng.choice(agents)], masters)
-            trial.fault()
+            trial.network.cut([agent := trial.rng.choice(agents)], masters)
+            trial.fault(f"{agent} is cut off from all masters")
             await trial.pause(4.0, 7.0)
         else:
-            trial.network.cut(agents, [await trial.cluster.leader()])
-            trial.fault()
+            trial.network.cut(agents, [leader := await trial.cluster.leader()])
+            trial.fault(f"agents are cut off from {leader}, which leads")
             await trial.pause(0.3, 1.0)
         trial.network.heal()
         await trial.settled()
@@ -63,7 +63,7 @@ async def upgrade(trial: Trial) -> None:
         await trial.pause(0.1, 1.0)
         leader = cluster.masters[await cluster.leader()]
         await leader.kill()
-        trial.fault()
+        trial.fault(f"kill -9 of {leader.name}, which leads, in upgrade {number}")
         await trial.pause(0.1, 1.0)
         await leader.start()
         await trial.settled()

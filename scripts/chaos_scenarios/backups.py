@@ -23,7 +23,7 @@ async def restore(trial: Trial) -> None:
         await before.stop()
         _check_saved(trial, record, saved)
         await cluster.lose_masters()
-        trial.fault()
+        trial.fault(f"all masters and their disks are lost; revision {saved} was saved")
         await asyncio.gather(*(_restored(trial, file, name) for name in cluster.masters))
         again = await history.read_history(cluster.etcd(await cluster.leader()), saved)
         if again.events != record.events:
@@ -31,6 +31,7 @@ async def restore(trial: Trial) -> None:
         trial.renew_workload()
         await trial.working()
         await trial.settled()
+        await trial.pause(1.0, 2.0)
 
 
 async def _restored(trial: Trial, file: Path, name: str) -> None:

@@ -32,15 +32,16 @@ async def fill_disk(trial: Trial) -> None:
             await cluster.insist("member", "move-leader", victim)
         ballast = cluster.data_dir(victim) / "ballast"
         await asyncio.to_thread(fill, ballast)
-        trial.fault()
+        trial.fault(f"the disk of {victim} is full")
         await use_up_log(trial, victim)
         # The others have room, and go on.
         await trial.working()
         await trial.pause(0.5, 1.5)
         if number % 3 == 1:
             await cluster.masters[victim].kill()
-            trial.fault()
+            trial.fault(f"kill -9 of {victim}")
         ballast.unlink()
+        trial.note("there is room again")
         await cluster.restart()
         await trial.working()
         await trial.pause(0.3, 0.8)

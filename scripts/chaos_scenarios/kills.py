@@ -8,9 +8,10 @@ async def kill_leader(trial: Trial) -> None:
     for _ in trial.rounds():
         leader = trial.cluster.masters[await trial.cluster.leader()]
         await leader.kill()
-        trial.fault()
+        trial.fault(f"kill -9 of {leader.name}, which leads")
         await trial.pause(0.3, 1.5)
         await leader.start()
+        trial.note(f"{leader.name} starts again")
         await trial.working()
         await trial.pause(0.2, 0.8)
 
@@ -21,7 +22,7 @@ async def kill_any(trial: Trial) -> None:
     for _ in trial.rounds():
         victim = masters[trial.rng.choice(sorted(masters))]
         await victim.kill()
-        trial.fault()
+        trial.fault(f"kill -9 of {victim.name}")
         await trial.pause(0.1, 0.8)
         dead = [master for master in masters.values() if not master.pid]
         if len(dead) > 1 or trial.rng.random() < 0.5:
@@ -37,7 +38,7 @@ async def kill_all(trial: Trial) -> None:
     for _ in trial.rounds():
         for master in masters:
             await master.kill()
-        trial.fault()
+        trial.fault("kill -9 of all masters")
         await trial.pause(0.1, 0.5)
         trial.rng.shuffle(masters)
         for master in masters:
@@ -52,10 +53,11 @@ async def freeze_leader(trial: Trial) -> None:
     for number in trial.rounds():
         leader = trial.cluster.masters[await trial.cluster.leader()]
         leader.freeze()
-        trial.fault()
+        trial.fault(f"SIGSTOP of {leader.name}, which leads")
         # An election begins after 0.5 s to 1 s of silence.
         await trial.pause(*((0.1, 0.4) if number % 2 else (1.2, 2.5)))
         leader.thaw()
+        trial.note(f"SIGCONT of {leader.name}")
         await trial.working()
         await trial.pause(0.2, 0.6)
 

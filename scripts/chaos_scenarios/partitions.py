@@ -9,11 +9,12 @@ async def partition_leader(trial: Trial) -> None:
         leader = await trial.cluster.leader()
         others = trial.others(leader)
         trial.network.cut([leader], others)
-        trial.fault()
+        trial.fault(f"{leader}, which leads, is cut off from {others}")
         # What those decide who are the majority.
         await trial.cluster.leader(among=others)
         await trial.pause(0.5, 2.0)
         trial.network.heal()
+        trial.note("the network is whole")
         await trial.working()
         await trial.pause(0.3, 0.8)
 
@@ -25,14 +26,13 @@ async def partition_one_way(trial: Trial) -> None:
         others = trial.others(name)
         if trial.rng.random() < 0.3:
             others = [trial.rng.choice(others)]
-        if trial.rng.random() < 0.5:
-            trial.network.cut([name], others, one_way=True)
-        else:
-            trial.network.cut(others, [name], one_way=True)
-        trial.fault()
+        deaf, mute = ([name], others) if trial.rng.random() < 0.5 else (others, [name])
+        trial.network.cut(deaf, mute, one_way=True)
+        trial.fault(f"{deaf} do not hear {mute}")
         await trial.pause(1.0, 2.5)
         await trial.working()
         trial.network.heal()
+        trial.note("the network is whole")
         await trial.working()
         await trial.pause(0.3, 0.8)
 
@@ -43,16 +43,17 @@ async def partition_minority(trial: Trial) -> None:
     for number in trial.rounds():
         follower = await trial.cluster.follower()
         trial.network.cut([follower], trial.others(follower))
-        trial.fault()
+        trial.fault(f"{follower}, which follows, is cut off")
         await trial.pause(0.5, 2.0)
         await trial.working()
         if number % 2:
             # No two hear each other: nobody may go on.
             for name in names:
                 trial.network.cut([name], trial.others(name))
-            trial.fault()
+            trial.fault("all are cut off from all")
             await trial.pause(0.5, 1.5)
         trial.network.heal()
+        trial.note("the network is whole")
         await trial.working()
         await trial.pause(0.3, 0.8)
 
@@ -62,10 +63,11 @@ async def unplug_leader(trial: Trial) -> None:
     for _ in trial.rounds():
         leader = await trial.cluster.leader()
         trial.network.link(leader, up=False)
-        trial.fault()
+        trial.fault(f"the cable of {leader}, which leads, is pulled")
         await trial.cluster.leader(among=trial.others(leader))
         await trial.pause(0.5, 2.0)
         trial.network.link(leader, up=True)
+        trial.note("the cable is in again")
         await trial.working()
         await trial.pause(0.3, 0.8)
 

@@ -42,7 +42,7 @@ class Table:
             lines.append(f"  - and {len(row.violations) - VIOLATIONS_SHOWN} more")
         if row.violations:
             lines.append(f"  calls without an answer were told: {row.whys}")
-            lines.append(f"  logs and data directories: {row.logs}")
+            lines.append(f"  what was done, logs and data directories: {row.logs}")
         return "\n".join(lines)
 
     def _cells(self, name: str, *cells: str) -> str:

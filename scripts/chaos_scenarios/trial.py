@@ -85,9 +85,15 @@ class Trial:
         """A time within these bounds."""
         await asyncio.sleep(self.rng.uniform(low, high))
 
-    def fault(self) -> None:
+    def fault(self, what: str) -> None:
         """One more thing was damaged."""
         self.faults += 1
+        self.note(what)
+
+    def note(self, what: str) -> None:
+        """For whoever looks into a failure; by the clock of the calls' times, and of the programs' logs."""
+        with (self.folder / "story").open("a") as story:
+            story.write(f"{time.monotonic():.3f} {what}\n")
 
     async def working(self, seconds: float = READY_SECONDS) -> None:
         """Waits until a write is acknowledged that was made from now on. Raises: TimeoutError."""
@@ -96,6 +102,7 @@ class Trial:
             while book.newest_asked < since:
                 book.wrote.clear()
                 await book.wrote.wait()
+        self.note("a write was acknowledged")
 
     def others(self, name: str) -> list[str]:
         """The masters but one."""
@@ -135,6 +142,7 @@ async def run_trial(scenario: Scenario, network: Network, folder: Path, seconds:
         network.heal()
         await trial.cluster.stop()
         row.violations += _left(trial)
+        trial.note("the cluster is stopped")
     row.faults = trial.faults
     row.checked, row.violations = trial.findings.seen, row.violations + trial.findings.violations
     row.seconds = time.monotonic() - began
@@ -143,20 +151,27 @@ async def run_trial(scenario: Scenario, network: Network, folder: Path, seconds:
 
 async def _lived(scenario: Scenario, trial: Trial, row: Row) -> None:
     cluster = trial.cluster
+    trial.note("the cluster starts")
     await cluster.start()
+    trial.note("a master leads")
     async with cluster.client() as client:
         await pods.deploy(client, len(cluster.agents))
         trial.pods = await pods.ready_pods(client, CONVERGE_SECONDS)
+    trial.note("the pods are ready")
     async with _working(trial, row):
         await asyncio.sleep(WARM_UP_SECONDS)
         await scenario.damage(trial)
+        trial.note("everything heals")
         trial.network.heal()
         await cluster.restart()
         await trial.working()
         workload = trial.workload
         await workload.quiesce()
+        trial.note("the workload is at rest")
         await _converged(scenario, trial)
+        trial.note("the pods are as they should be")
         await _checked(trial, workload)
+        trial.note("the history is checked")
 
 
 @asynccontextmanager
