@@ -222,7 +222,10 @@ class AgentHub(agent_grpc.AgentsServicer):
         if session.in_force and not self._stopping:
             now_ns = self._objects.clock.monotonic_ns()
             self._liveness.disconnected(node, session.restarting_seconds, now_ns, session.instance)
-        log.info("an agent's session is over", node=node, restarting=session.restarting_seconds)
+        if session.restarting_seconds is None:
+            log.info("an agent's session is over", node=node)
+        else:
+            log.info("an agent restarts", node=node, seconds_max=session.restarting_seconds)
         session.ended.set()
 
     async def _read(self, session: AgentSession, requests: AsyncIterator[agent.AgentMessage]) -> None:

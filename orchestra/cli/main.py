@@ -9,7 +9,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -173,7 +173,8 @@ def read_line(
         runs = command.run is not None or command.process is not None
         if options.help or not runs:
             if not runs and parsed.words and not options.help:
-                raise UsageError(f'unknown command "{parsed.words[0]}" for "orchestra {name}"')
+                known = [each.name.rpartition(" ")[2] for each in command.commands]
+                raise UsageError(_unknown(parsed.words[0], known, f"orchestra {name}"))
             put(out or sys.stdout, command.help())
             return OK
         if command.run is not None:
@@ -217,6 +218,12 @@ def _see(verb: str, said: str) -> str:
     return f" (see 'orchestra {verb} --help')" if verb and not told else ""
 
 
+def _unknown(word: str, known: Iterable[str], command: str) -> str:
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    hint = f', did you mean "{near[0]}"?' if near else f" (see {command} --help)"
+    return f'unknown command "{word}" for "{command}"{hint}'
+
+
 def find_command(arguments: Sequence[str]) -> tuple[Command, list[str]]:
     """The command that a line names, and the line without its words.
 
@@ -232,9 +239,7 @@ def _find(verb: str, rest: list[str]) -> tuple[Command, list[str]]:
     elif verb in VERBS:
         module = VERBS[verb][0]
     else:
-        near = difflib.get_close_matches(verb, VERBS, 1, 0.6)
-        hint = f', did you mean "{near[0]}"?' if near else ""
-        raise UsageError(f'unknown command "{verb}" for "orchestra"{hint or " (see orchestra --help)"}')
+        raise UsageError(_unknown(verb, VERBS, "orchestra"))
     commands: dict[str, Command] = {
         command.name: command for command in importlib.import_module(f"orchestra.cli.{module}").COMMANDS
     }

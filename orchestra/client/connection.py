@@ -134,6 +134,7 @@ class Connection:
         Raises: ApiError.
         """
         attempts = self.attempts(self._deadline_seconds if timeout is None else timeout)
+        said: ApiError | None = None
         while True:
             peer = self.peer()
             peer.began()
@@ -145,9 +146,11 @@ class Connection:
                     raise meant from None
             finally:
                 peer.ended()
+            # What a master has said tells more than that others could not be reached.
+            said = meant if said is None or not unsent else said
             self.leave(peer)
             if not await attempts.again(answered=not unsent):
-                raise meant from None
+                raise said from None
 
     def meant(self, error: grpc.aio.AioRpcError) -> ApiError:
         """The failed call's ApiError."""

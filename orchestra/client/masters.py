@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 import grpc.aio
 
 from orchestra.aio.rpc.status import never_sent
-from orchestra.base.errors import Unavailable
+from orchestra.base.errors import ApiError, Unavailable
 from orchestra.client.connection import Connection
 from orchestra.pb import api_v1_pb2 as api
 
@@ -67,6 +67,7 @@ class MastersCalls:
     async def snapshot(self, *, timeout: float = SNAPSHOT_SECONDS) -> AsyncGenerator[bytes, None]:
         """The whole store, as it is written to a backup file; from the next master while none has begun."""
         attempts = self._connection.attempts(timeout)
+        said: ApiError | None = None
         while True:
             peer = self._connection.peer()
             peer.began()
@@ -84,6 +85,7 @@ class MastersCalls:
             finally:
                 call.cancel()
                 peer.ended()
+            said = meant if said is None or not unsent else said
             self._connection.leave(peer)
             if not await attempts.again(answered=not unsent):
-                raise meant from None
+                raise said from None

@@ -11,7 +11,7 @@ import grpc.aio
 from orchestra.aio.backoff import Backoff
 from orchestra.aio.rpc.channel import open_channel
 from orchestra.aio.rpc.limits import PEER_BYTES_MAX, PEER_KEEPALIVE
-from orchestra.aio.rpc.status import from_rpc_error, says_details
+from orchestra.aio.rpc.status import from_rpc_error, plain_cause, says_details
 from orchestra.base.log import get_logger
 from orchestra.cluster.messages import PeerMessage, Propose
 from orchestra.cluster.peer_encoding import encode
@@ -209,9 +209,19 @@ class PeerLink:
 
     def _say(self, error: BaseException) -> None:
         """Each cause once, until the peer has been reached again."""
-        said = str(error) or type(error).__name__
-        if isinstance(error, grpc.aio.AioRpcError):
-            said = from_rpc_error(error).message if says_details(error) else error.details() or said
+        said = cause_of(error)
         if said != self._said:
             self._said = said
-            log.warning("a peer is not reached", peer=f"{self.peer:x}", address=self._address, why=said)
+            # What matters of a stream that broke is whether there will be another one at once.
+            tell = log.info if self._stands else log.warning
+            what = "the stream to a peer broke" if self._stands else "a peer is not reached"
+            tell(what, peer=f"{self.peer:x}", address=self._address, why=said)
+
+
+def cause_of(error: BaseException) -> str:
+    """Why the peer is not reached, in words for an operator."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return from_rpc_error(error).message if says_details(error) else plain_cause(error)
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    return str(error) or type(error).__name__

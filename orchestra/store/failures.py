@@ -47,7 +47,7 @@ _TABLE: Mapping[type[Exception], Callable[[Any], ApiError]] = {
     Corrupt: lambda error: Unavailable(f"the store takes no writes: {error}", retry_after_ms=RETRY_AFTER_MS),
     Refused: lambda error: InternalError(f"the store refuses what was asked of it: {error}"),
     StoreUnavailable: lambda error: Unavailable(
-        f"the store cannot answer now: {error}; retry",
+        f"the store cannot answer now: {error}",
         retry_after_ms=RETRY_AFTER_MS,
         not_done=isinstance(error, NotProposed),
     ),

@@ -70,6 +70,23 @@ _BY_CODE: Final[Mapping[grpc.StatusCode, type[ApiError]]] = {
 }
 # How gRPC's C core words a call that found no connection to be sent on; it has no code for that.
 _NOT_CONNECTED: Final = ("failed to connect", "dns resolution failed", "domain name not found")
+# Of what the C core says in several clauses, with addresses, file and function names, what an operator needs.
+# The first that fits: the cause in a sentence is more than the fact that there was none to connect to.
+_PLAIN: Final = (
+    ("connection refused", "nothing listens there"),
+    ("no route to host", "there is no way to that address"),
+    ("network is unreachable", "there is no way to that network"),
+    ("domain name not found", "the host's name is not known"),
+    ("dns resolution failed", "the host's name is not known"),
+    ("ping timeout", "it does not answer any more"),
+    ("keepalive watchdog", "it does not answer any more"),
+    ("timed out", "it does not answer"),
+    ("timeout occurred", "it does not answer"),
+    ("connection reset", "it has gone"),
+    ("socket closed", "it has gone"),
+    ("broken pipe", "it has gone"),
+    ("failed to connect", "it cannot be connected to"),
+)
 _NAMED: Final = (NotFound, AlreadyExists, Conflict)
 _PRECONDITIONS: Final = (PreconditionFailed, Conflict)
 
@@ -152,6 +169,16 @@ def from_rpc_error(error: grpc.aio.AioRpcError, target: str = "") -> ApiError:
     )
 
 
+def plain_cause(error: grpc.aio.AioRpcError) -> str:
+    """Why the connection could not be made or was lost, in an operator's words in place of gRPC's."""
+    said = error.details() or ""
+    lowered = said.lower()
+    for gist, words in _PLAIN:
+        if gist in lowered:
+            return words
+    return said or error.code().name.lower().replace("_", " ")
+
+
 def says_details(error: grpc.aio.AioRpcError) -> bool:
     """Whether one of our own servers has worded the error: the call has reached it."""
     return _details_of(error) is not None
@@ -225,13 +252,16 @@ def _details_of(error: grpc.aio.AioRpcError) -> Status | None:
 
 def _foreign(error: grpc.aio.AioRpcError, target: str) -> ApiError:
     code, said = error.code(), error.details() or ""
+    several = "," in target
     where = f" at {target}" if target else ""
+    if never_sent(error) and several:
+        return Unavailable(f"cannot reach any master{where}: do they run?")
     if never_sent(error) and "failed to connect" not in said.lower():
         return Unavailable(f"cannot reach the master{where}: the host's name is not known: {said}")
     if never_sent(error):
         return Unavailable(f"cannot reach the master{where}: is it running? (orchestra up starts one)")
     if code is grpc.StatusCode.UNAVAILABLE:
-        return Unavailable(f"the connection to the master{where} was lost: {said or 'no cause given'}")
+        return Unavailable(f"the connection to the master{where} was lost: {plain_cause(error)}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
             f"no answer from the master{where} in time: whether the request took effect is not known"

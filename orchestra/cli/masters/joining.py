@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from orchestra.aio.backoff import Backoff
-from orchestra.base.errors import ApiError, OrchestraError, PreconditionFailed
+from orchestra.base.errors import ApiError, OrchestraError, PreconditionFailed, Unavailable
 from orchestra.base.log import get_logger
 from orchestra.cli.masters.settings import MasterSettings
 from orchestra.client import Client
@@ -25,6 +25,8 @@ HELLO_SECONDS = 1.0
 # How long the masters of a running cluster are looked for, and another's joining is waited for.
 JOIN_SECONDS = 60.0
 JOIN_MS = (200, 2_000)
+# How long an answer may take before that is told.
+PATIENCE_SECONDS = 2.0
 
 
 async def first_start(settings: MasterSettings) -> Bootstrap | None:
@@ -103,7 +105,7 @@ async def _joined(settings: MasterSettings) -> Bootstrap:
     """Asks to be let in, as a learner, unless `orchestra member add` has done so."""
     log.info("asking to be let in", masters=",".join(settings.join))
     async with Client(",".join(settings.join), retry_seconds=JOIN_SECONDS) as client:
-        answer = await client.members(timeout=JOIN_SECONDS)
+        answer = await _members(client)
         own = _named(answer, settings.name)
         if own is None:
             answer = await _added(client, settings)
@@ -125,9 +127,25 @@ async def _joined(settings: MasterSettings) -> Bootstrap:
     return Bootstrap(answer.cluster, int(own.id, 16), settings.name, _configuration(answer))
 
 
+async def _members(client: Client) -> api.MembersResponse:
+    """Whoever waits for masters that do not answer is told so before the time is over."""
+    asking = asyncio.ensure_future(client.members(timeout=JOIN_SECONDS))
+    try:
+        await asyncio.wait((asking,), timeout=PATIENCE_SECONDS)
+        if not asking.done():
+            log.warning(
+                "no master answers yet: are these API addresses of masters that run?",
+                masters=client.target,
+                seconds_max=JOIN_SECONDS,
+            )
+        return await asking
+    finally:
+        asking.cancel()
+
+
 async def _added(client: Client, settings: MasterSettings) -> api.MembersResponse:
     """One learner at a time: while another one catches up, this one waits."""
-    backoff = Backoff(*JOIN_MS)
+    backoff, told = Backoff(*JOIN_MS), ""
     try:
         async with asyncio.timeout(JOIN_SECONDS):
             while True:
@@ -137,12 +155,20 @@ async def _added(client: Client, settings: MasterSettings) -> api.MembersRespons
                     members = (await client.members()).members
                     if not any(member.learner for member in members):
                         raise
-                    log.info("waiting to be let in", why=error)
+                    why: ApiError = error
+                except Unavailable as error:
+                    # Whether it was done is to be seen.
+                    why, answer = error, await client.members()
+                    if _named(answer, settings.name) is not None:
+                        return answer
+                if str(why) != told:
+                    told = str(why)
+                    log.info("waiting to be let in", why=why, seconds_max=JOIN_SECONDS)
                 await asyncio.sleep(backoff.next_ms() / 1000)
     except TimeoutError:
         raise OrchestraError(
-            f"not let in within {JOIN_SECONDS:g} s: another master is still a learner; see orchestra member "
-            "list, and promote or remove it"
+            f"not let in within {JOIN_SECONDS:g} s: {told or 'the masters do not answer'}; "
+            "see orchestra member list"
         ) from None
 
 

@@ -118,4 +118,5 @@ async def _usable(objects: ObjectStore) -> None:
         async with asyncio.timeout(USABLE_SECONDS):
             await objects.ensure_namespaces()
     except (ApiError, TimeoutError) as error:
-        log.warning("the store cannot be written yet", why=error or "no answer")
+        why = str(error) or "too few masters run, or they cannot reach each other"
+        log.warning("the store cannot be written yet", why=why)

@@ -45,7 +45,7 @@ def master_lines(members: Sequence[api.ClusterMember]) -> list[str]:
         if not member.started:
             lines.append(f"{named} has not been started yet")
         elif member.HasField("active") and not member.active:
-            lines.append(f"{named} at {where} is not heard of")
+            lines.append(f"{named} at {where} does not answer")
         else:
             what = " and leads" if member.leader else " as learner" if member.learner else ""
             lines.append(f"{named} is running at {where}{what}")

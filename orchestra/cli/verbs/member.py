@@ -1,10 +1,13 @@
 """member: the masters of the cluster, and how they come and go."""
 
+import asyncio
+
 from orchestra.base.errors import ApiError, NotFound, OrchestraError, UsageError
 from orchestra.cli.command import Command
 from orchestra.cli.flags import NO_HEADERS, Flag
 from orchestra.cli.printing.members import COLUMNS, data, name, ordered, role, row
 from orchestra.cli.session import Session
+from orchestra.objects.names import dns_subdomain
 from orchestra.pb import api_v1_pb2 as api
 
 LEADER_SECONDS = 2.0
@@ -65,23 +68,42 @@ async def _list(session: Session) -> int:
 
 
 async def members_seen(session: Session) -> api.MembersResponse:
-    """The members, and whom of them the leader hears: only it can tell, and is asked if it answers."""
-    from orchestra.client import Client
-
+    """The members, and whom of them the leader hears: only it can tell. Without it, each is asked itself."""
     answer = await session.client.members()
     leader = next((member for member in answer.members if member.leader), None)
-    if leader is None or leader.HasField("active") or not leader.api_address:
-        return answer
+    if leader is not None:
+        if leader.HasField("active"):
+            return answer
+        told = await _asked(leader.api_address) if leader.api_address else None
+        if told is not None:
+            return told
+    reached = [member for member in answer.members if member.api_address]
+    answers = await asyncio.gather(*(_asked(member.api_address) for member in reached))
+    for member, said in zip(reached, answers, strict=True):
+        member.active = said is not None
+    return answer
+
+
+async def _asked(address: str) -> api.MembersResponse | None:
+    """What the master there says; None when it does not answer."""
+    from orchestra.client import Client
+
     try:
-        async with Client(leader.api_address, retry_seconds=0) as client:
+        async with Client(address, retry_seconds=0) as client:
             return await client.members(timeout=LEADER_SECONDS)
     except ApiError:
-        return answer
+        return None
 
 
 async def _add(session: Session) -> int:
     options, form = session.options, _form(session)
-    new = _one(session)
+    if len(session.words) != 1:
+        raise UsageError("exactly one NAME, the new master's, is required")
+    new = session.words[0]
+    if dns_subdomain(new):
+        raise UsageError(
+            f'a master\'s name is of lower case letters, digits, "-" and ".", as m4; got "{new}"'
+        )
     if not options.peer_addresses:
         raise UsageError("--peer-addresses is required: where the other masters will reach it, HOST:PORT")
     from orchestra.aio.rpc.channel import check_address

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import grpc
 import grpc.aio
 
+from orchestra.aio.rpc.status import plain_cause
 from orchestra.mvcc.errors import (
     Compacted,
     Corrupt,
@@ -105,7 +106,8 @@ def store_error(error: grpc.aio.AioRpcError, address: str, asked: Txn | Range | 
 
 
 def _sentence(error: grpc.aio.AioRpcError) -> str:
-    return error.details() or error.code().name.lower().replace("_", " ")
+    said = error.details() or ""
+    return said if said.startswith("etcdserver") else plain_cause(error)
 
 
 def _named(refusal: Refused, asked: Txn | Range | None) -> Refused:

@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2
 from orchestra.aio.rpc.channel import check_address, open_channel
 from orchestra.aio.rpc.limits import REQUEST_BYTES_MAX
 from orchestra.aio.rpc.server import ListenError, RpcServer
-from orchestra.aio.rpc.status import from_rpc_error, never_sent, to_status
+from orchestra.aio.rpc.status import from_rpc_error, never_sent, plain_cause, to_status
 from orchestra.base.errors import (
     API_ERRORS,
     ApiError,
@@ -238,6 +238,33 @@ async def test_nobody_listens() -> None:
     got = from_rpc_error(caught.value, target)
     assert isinstance(got, Unavailable)
     assert got.message == "cannot reach the master at 127.0.0.1:1: is it running? (orchestra up starts one)"
+
+
+async def test_of_several_nobody_listens() -> None:
+    async with open_channel("127.0.0.1:1") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await Caller(channel, "127.0.0.1:1").call_raw(StringValue(), timeout=5)
+    got = from_rpc_error(caught.value, "127.0.0.1:1,127.0.0.1:2")
+    assert got.message == "cannot reach any master at 127.0.0.1:1,127.0.0.1:2: do they run?"
+    assert plain_cause(caught.value) == "nothing listens there"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Stream removed (Socket closed)", "it has gone"),
+        ("Stream removed (recvmsg:Connection reset by peer (104))", "it has gone"),
+        ("ping timeout", "it does not answer any more"),
+        ("failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:1: No route to host",
+         "there is no way to that address"),
+        ("something else", "something else"),
+        ("", "unavailable"),
+    ],
+)  # fmt: skip
+def test_causes_are_told_in_words(said: str, words: str) -> None:
+    nothing = grpc.aio.Metadata()
+    error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, details=said)
+    assert plain_cause(error) == words
 
 
 async def test_a_lost_connection_may_have_been_a_sent_call() -> None:

@@ -51,7 +51,7 @@ def test_found_by_name_or_id() -> None:
 def test_cluster_info_says_who_leads() -> None:
     assert master_lines(ordered(ALL.members)) == [
         "Orchestra master m1 is running at 10.0.0.1:7070 and leads",
-        "Orchestra master m2 at 10.0.0.2:7070 is not heard of",
+        "Orchestra master m2 at 10.0.0.2:7070 does not answer",
         "Orchestra master m3 is running at 10.0.0.3:7070 as learner",
         "Orchestra master m4 has not been started yet",
     ]
