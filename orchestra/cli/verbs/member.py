@@ -101,9 +101,7 @@ async def _add(session: Session) -> int:
         raise UsageError("exactly one NAME, the new master's, is required")
     new = session.words[0]
     if dns_subdomain(new):
-        raise UsageError(
-            f'a master\'s name is of lower case letters, digits, "-" and ".", as m4; got "{new}"'
-        )
+        raise UsageError(f'''a master's name takes lower case letters, digits, "-" and "."; got "{new}"''')
     if not options.peer_addresses:
         raise UsageError("--peer-addresses is required: where the other masters will reach it, HOST:PORT")
     from orchestra.aio.rpc.channel import check_address

@@ -68,7 +68,7 @@ async def typed(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t
         ("rollout foo", 'error: unknown command "foo" for "orchestra rollout" (see orchestra rollout --help)'),
         ("member ad m4", 'error: unknown command "ad" for "orchestra member", did you mean "add"?'),
         ("member add", "error: exactly one NAME, the new master's, is required"),
-        ("member add M_4 --peer-addresses=a:1", "error: a master's name is"),
+        ("member add M_4 --peer-addresses=a:1", "error: a master's name takes"),
         ("logs", "error: expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"),
         ("logs a --since=1s --since-time=2026-01-01T00:00:00Z", "error: at most one of --since-time and --since"),
         ("logs a --since=soon", 'error: invalid argument "soon" for "--since": "soon" is no duration'),

@@ -404,7 +404,7 @@ def test_the_stores_errors_in_the_apis_words(raised: Exception, told: type[ApiEr
 
 async def test_a_closed_store_is_unavailable(objects: ObjectStore, store: MemoryStore) -> None:
     await store.close()
-    with pytest.raises(Unavailable, match="retry"):
+    with pytest.raises(Unavailable, match="the store is closed"):
         await objects.create(pod("web"))
     with pytest.raises(Unavailable):
         await objects.list(POD)
