@@ -92,7 +92,7 @@ class RunningMember:
             own, directory.machine, directory.mark, self._store, self._proposals, lambda: self._tenure
         )
         self.core = _core(directory, own, settings, rng)
-        self._restored_index = self.core.commit
+        self._restored_index = self.core.last_index
         self._driver = Driver(
             directory,
             self.core,
@@ -200,12 +200,27 @@ class RunningMember:
     async def read_barrier(self) -> None:
         """Returns when all that was answered before is applied here. Raises: StoreUnavailable."""
         self._proposals.check_open()
-        if self.is_alone and self.machine.applied_index >= self._restored_index:
+        if self._has_applied_all():
             return
         answer = self._reads.add()
         self._driver.wake()
         self._expire()
         await answer
+
+    def _has_applied_all(self) -> bool:
+        """Whether what is applied here is all that was ever answered: nobody else answers, not even a learner,
+        which may hear of a write before it is applied here; and nobody did before what is applied.
+        """
+        core, applied = self.core, self.machine.applied_index
+        configuration = core.configuration
+        return (
+            len(configuration.voters) == 1
+            and self._id in configuration.voters
+            and not configuration.outgoing
+            and not configuration.learners
+            and applied >= self._restored_index
+            and core.configuration_at(applied) is configuration
+        )
 
     async def keep_alive(self, lease: int) -> int:
         """Has the leader start a lease's time anew. Raises: LeaseNotFound, StoreUnavailable."""
