@@ -14,6 +14,7 @@ from orchestra.base.log import get_logger
 from orchestra.cluster.applying import SLICE_ENTRIES, Applier
 from orchestra.cluster.datadir import DataDirectory
 from orchestra.cluster.forwarding import Forwarding
+from orchestra.cluster.gathering import Gathering
 from orchestra.cluster.incoming import IncomingSnapshot
 from orchestra.cluster.io import IoThread
 from orchestra.cluster.leaderasks import LeaderAsks
@@ -89,6 +90,7 @@ class Driver:
         self._incoming = IncomingSnapshot(directory, log_io)
         self._trimming = Trimming(applier.machine.applied_index, settings)
         self._wakeup = Wakeup()
+        self._gathering = Gathering(self._wakeup.wake)
         self._ticking = Ticking(settings.tick_ms / 1000, self._wakeup.wake)
         self._inbox: list[PeerMessage] = []
         self._requests: list[Callable[[], None]] = []
@@ -107,6 +109,7 @@ class Driver:
                 links.send(ready.send_now)
                 if await self._persist(ready):
                     links.send(ready.send_after_sync)
+                    self._gathering.seen(len(self._proposals))
                     await self._apply(ready)
                     core.advance(ready)
                     self._follow(ready)
@@ -127,9 +130,15 @@ class Driver:
         """There is something to take in."""
         self._wakeup.wake()
 
+    def proposed(self) -> None:
+        """There is one proposal more to take in."""
+        if self._proposals.unsent >= self._gathering.wanted:
+            self._wakeup.wake()
+
     def stop(self) -> None:
         """Ends `run` soon."""
         self._stopping.set()
+        self._gathering.end()
         self._ticking.stop()
         self._wakeup.wake()
 
@@ -208,10 +217,19 @@ class Driver:
             for request in requests:
                 request()
         self._notice()
-        if self._proposals.any_unsent:
-            self._forwarding.hand_over()
+        if self._proposals.unsent:
+            self._hand_over()
         if self._reads.to_ask:
             self._reads.ask(core)
+
+    def _hand_over(self) -> None:
+        proposals = self._proposals
+        if self.core.role is not Role.LEADER:
+            # The leader gathers.
+            self._gathering.end()
+        elif self._gathering.holds(proposals.unsent, len(proposals), proposals.waiting_bytes):
+            return
+        self._forwarding.hand_over()
 
     def _notice(self) -> None:
         core = self.core

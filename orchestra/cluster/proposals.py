@@ -136,9 +136,14 @@ class Proposals:
     # The loop's side.
 
     @property
-    def any_unsent(self) -> bool:
-        """Whether something is to be handed over."""
-        return bool(self._unsent)
+    def unsent(self) -> int:
+        """How many are to be handed over."""
+        return len(self._unsent)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The entries of all that wait."""
+        return self._bytes
 
     def take(self) -> list[Proposal]:
         """The next to be handed over, up to a batch's bound; whom nobody waits for any more is left out."""

@@ -185,7 +185,7 @@ class RunningMember:
     async def propose(self, command: bytes, decoded: Command | None = None) -> CommandResult:
         """Answers when the command is safe and applied. Raises: Refused, StoreUnavailable, NoSpace."""
         answer = self._proposals.add(command, decoded)
-        self._driver.wake()
+        self._driver.proposed()
         if self._expiry is None:
             self._expire()
         return await answer
