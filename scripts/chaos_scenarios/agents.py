@@ -75,7 +75,7 @@ async def upgrade(trial: Trial) -> None:
 
 
 SCENARIOS = (
-    Scenario("agent-killed", "kill -9 of an agent, whose pods run on", kill_agent, grace="5s"),
+    Scenario("agent-killed", "kill -9 of an agent, whose pods run on", kill_agent, grace="30s"),
     Scenario(
         "agent-machine-killed",
         "kill -9 of an agent with all its pods",

@@ -39,14 +39,14 @@ class Cluster:
             self._master(name, ["--initial-cluster", self._initial])
         for number in range(1, agents + 1):
             name = f"n{number}"
-            words = ["agent", "--name", name, "--master", self.api(first), "--stop-pods", "-v", "1"]
+            words = ["agent", "--name", name, "--master", self.api(first), "--stop-pods"]
             words += ["--address", network.address(name), "--data-dir", str(folder / name)]
             words += ["--capacity", "cpu=4,memory=4Gi,pods=110"]
             self.agents[name] = self._program(name, words)
 
     def _master(self, name: str, how: Sequence[str]) -> Program:
         at = self._network.address(name)
-        words = ["master", "--name", name, "--data-dir", str(self.data_dir(name)), "-v", "1"]
+        words = ["master", "--name", name, "--data-dir", str(self.data_dir(name))]
         words += ["--listen", f"{at}:{API}", "--peer-listen", f"{at}:{PEER}", "--etcd-listen", f"{at}:{ETCD}"]
         words += [*(["--node-eviction-grace", self._grace] if self._grace else []), *how]
         self.masters[name] = made = self._program(name, words)
