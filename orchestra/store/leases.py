@@ -7,7 +7,7 @@ happen anyway (an expiry, an orderly stop), so that a restart gives them little 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from orchestra.aio.backoff import Backoff
 from orchestra.base.clock import NS_PER_SECOND, Clock
@@ -37,6 +37,8 @@ class LeaseOwner:
         self._propose = propose
         self._book = LeaseBook()
         self._changed = asyncio.Event()
+        # Leases whose checkpoint may be in the log and is not known to be applied.
+        self._noted: set[int] = set()
         now_ns = clock.monotonic_ns()
         for lease in machine.leases.values():
             self._book.start(lease.lease, lease.remaining_seconds, now_ns)
@@ -57,9 +59,11 @@ class LeaseOwner:
             raise LeaseNotFound(lease)
         self._book.renew(lease, record.ttl_seconds, self._clock.monotonic_ns())
         self._changed.set()
-        if record.remaining_seconds < record.ttl_seconds:
-            # A checkpoint said less; a restart must not go by that any more.
+        if record.remaining_seconds < record.ttl_seconds or lease in self._noted:
+            # A checkpoint said less, or is about to; a restart must not go by that any more.
             await self._propose(encode(LeaseCheckpoint(((lease, record.ttl_seconds),))))
+            # What was noted before it is in the log before it, or nowhere.
+            self._noted.discard(lease)
         return record.ttl_seconds
 
     def remaining_seconds(self, lease: int) -> int:
@@ -92,17 +96,30 @@ class LeaseOwner:
 
     async def checkpoint(self) -> None:
         """Writes down what is left of the leases whose record is far off, if there are any."""
+        leases = self._book.leases()
+        for at in range(0, len(leases), EXPIRE_LEASES):
+            # Looked up only now: while the one before was written, leases may have been renewed.
+            remaining = self._far_off(leases[at : at + EXPIRE_LEASES])
+            if not remaining:
+                continue
+            noted = {lease for lease, _ in remaining} - self._noted
+            self._noted |= noted
+            # If this fails, they stay noted: it may come true later.
+            await self._propose(encode(LeaseCheckpoint(remaining)))
+            self._noted -= noted
+
+    def _far_off(self, leases: Sequence[int]) -> list[tuple[int, int]]:
+        """Of these, those of which much less is left than the record says; and how much."""
         now_ns = self._clock.monotonic_ns()
-        remaining = []
-        for lease in self._book.leases():
+        found = []
+        for lease in leases:
             record = self._machine.leases.get(lease)
             if record is None:
                 continue
             left = self._book.remaining_seconds(lease, now_ns)
             if record.remaining_seconds - left >= CHECKPOINT_SECONDS:
-                remaining.append((lease, left))
-        for at in range(0, len(remaining), EXPIRE_LEASES):
-            await self._propose(encode(LeaseCheckpoint(remaining[at : at + EXPIRE_LEASES])))
+                found.append((lease, left))
+        return found
 
     async def run(self) -> None:
         """Ends leases as they become due, for ever."""

@@ -1,5 +1,7 @@
 """The leases' owner, on the store in memory and a clock that moves when told."""
 
+import asyncio
+
 import pytest
 
 from orchestra.base.clock import ManualClock
@@ -93,3 +95,26 @@ async def test_what_is_left_goes_along_with_an_expiry() -> None:
     assert log.commands[-1] == LeaseCheckpoint(((9, 110),))
     assert await owner.keep_alive(9) == 110
     assert len(log.commands) == 3
+
+
+async def test_a_renewal_outlasts_a_note_that_is_on_its_way() -> None:
+    """What was left when the note was made must not be what a new owner gives a lease renewed since."""
+    machine, clock = Machine(), ManualClock()
+    machine.apply(1, LeaseGrant(7, 3600))
+    log = Log(machine)
+    order = asyncio.Lock()
+
+    async def propose(command: bytes) -> CommandResult:
+        async with order:
+            return await log.propose(command)
+
+    owner = LeaseOwner(machine, clock, propose)
+    clock.advance(3500)
+    async with order:
+        noting = asyncio.ensure_future(owner.checkpoint())
+        await asyncio.sleep(0)
+        renewal = asyncio.ensure_future(owner.keep_alive(7))
+        await asyncio.sleep(0)
+    await noting
+    assert await renewal == 3600
+    assert LeaseOwner(machine, clock, propose).remaining_seconds(7) == 3600
