@@ -208,8 +208,8 @@ class RunningMember:
         await answer
 
     def _has_applied_all(self) -> bool:
-        """Whether what is applied here is all that was ever answered: nobody else answers, not even a learner,
-        which may hear of a write before it is applied here; and nobody did before what is applied.
+        """Whether what is applied here is all that was ever answered: nobody else answers, not even a learner
+        (it may apply a write before this member does), since an entry that is applied.
         """
         core, applied = self.core, self.machine.applied_index
         configuration = core.configuration
