@@ -169,15 +169,23 @@ class Supervisor:
     async def stop(self) -> None:
         """Cancels every task, newest first, and waits for them.
 
+        Who is cancelled while it waits leaves no task running either, and hears of it at the end.
         Bound: a task that does not end within 10 s of its cancellation is named in the log and left.
         """
         self._stopping = True
+        cancelled: asyncio.CancelledError | None = None
         for child in reversed(list(self._children.values())):
             if child.task is None or child.task.done():
                 continue
             child.task.cancel()
-            done, _ = await asyncio.wait([child.task], timeout=STOP_SECONDS)
+            try:
+                done, _ = await asyncio.wait([child.task], timeout=STOP_SECONDS)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                done, _ = await asyncio.wait([child.task], timeout=STOP_SECONDS)
             if not done:
                 log.error("did not stop when cancelled", actor=child.name, seconds=STOP_SECONDS)
             elif not child.task.cancelled() and (error := child.task.exception()) is not None:
                 log.error("crashed while stopping", error, actor=child.name)
+        if cancelled is not None:
+            raise cancelled

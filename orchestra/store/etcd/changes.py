@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc.aio
 
+from orchestra.aio.rpc.status import plain_cause
 from orchestra.base.log import get_logger
 from orchestra.mvcc.model import Event
 from orchestra.pb import etcd_rpc_pb2 as rpc
@@ -139,7 +140,7 @@ class ChangeStream:
         self._drop()
         wait_ms = self._backoff.next_ms()
         if not self._broken:
-            why = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
+            why = plain_cause(error) if isinstance(error, grpc.aio.AioRpcError) else str(error)
             address = self._endpoint.address if self._endpoint else ""
             log.info("the stream of changes has broken, it will be resumed", etcd=address, why=why)
         self._broken = True

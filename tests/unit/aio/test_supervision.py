@@ -119,6 +119,32 @@ class Adder(Actor[int]):
         self.total += message
 
 
+async def test_a_stop_that_is_cancelled_leaves_nothing_running() -> None:
+    supervisor, cleaning, ended = Supervisor("test"), asyncio.Event(), []
+
+    def slow(name: str) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cleaning.set()
+                await asyncio.sleep(0)
+                ended.append(name)
+
+        return run
+
+    async with within():
+        for name in ("one", "two", "three"):
+            supervisor.start(name, slow(name))
+        await asyncio.sleep(0)
+        stopping = asyncio.create_task(supervisor.stop())
+        await cleaning.wait()
+        stopping.cancel()
+        await asyncio.wait((stopping,))
+    assert stopping.cancelled()
+    assert ended == ["three", "two", "one"]
+
+
 async def test_an_actor_survives_the_message_that_broke_it() -> None:
     adder = Adder()
     async with within(), Supervisor("test") as supervisor:
