@@ -19,7 +19,7 @@ from scripts.chaos_scenarios.network import CENTRE, Network, sweep
 from scripts.chaos_scenarios.run import MACHINES
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 8.0
+SECONDS = 6.0
 END_SECONDS = 30.0
 TOOLS = ("ip", "nft", "nsenter", "unshare")
 

@@ -186,9 +186,16 @@ def check_watches(watches: Iterable[Watched], record: Record, resumed: int, find
         try:
             watched.check(record)
         except Violation as violation:
-            findings.violations.append(str(violation))
+            findings.violations.append(f"{str(violation).splitlines()[0]}; {_missed(watched, record)}")
         count += len(watched.events)
     findings.seen.append(f"{count} events watched over {resumed} resumptions")
+
+
+def _missed(watched: Watched, record: Record) -> str:
+    events = record.events_between(watched.start, watched.told, watched.key, watched.range_end)
+    happened = {event.kv.mod_revision for event in events}
+    told = {event.kv.mod_revision for event in watched.events}
+    return f"revisions missed {sorted(happened - told)[:20]}, invented {sorted(told - happened)[:20]}"
 
 
 def check_leases(held: Sequence[Held], book: Book, findings: Findings) -> None:

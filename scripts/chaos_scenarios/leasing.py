@@ -10,7 +10,7 @@ from orchestra.mvcc.model import Put
 from orchestra.pb import etcd_rpc_pb2 as pb
 from scripts.chaos_scenarios.calls import CALL_SECONDS, Book, Endpoint, NoAnswer
 
-TTL_SECONDS: Final = 3
+TTL_SECONDS: Final = 2
 RENEW_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 0.1
 

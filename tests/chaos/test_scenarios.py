@@ -27,7 +27,7 @@ def left_by(pid: int) -> list[Path]:
 
 @pytest.mark.parametrize("scenario", ["leader-killed", "leader-partitioned", "member-replaced"])
 def test_everything_that_was_promised_holds(scenario: str) -> None:
-    command = [sys.executable, str(ROOT / "scripts/chaos.py"), scenario, "--seconds", "2", "--json"]
+    command = [sys.executable, str(ROOT / "scripts/chaos.py"), scenario, "--seconds", "1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as chaos:
         said, _ = chaos.communicate(timeout=100)
     rows = json.loads(said)
