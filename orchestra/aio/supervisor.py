@@ -180,8 +180,8 @@ class Supervisor:
             child.task.cancel()
             try:
                 done, _ = await asyncio.wait([child.task], timeout=STOP_SECONDS)
-            except asyncio.CancelledError as error:
-                cancelled = error
+            except asyncio.CancelledError as cancellation:
+                cancelled = cancellation
                 done, _ = await asyncio.wait([child.task], timeout=STOP_SECONDS)
             if not done:
                 log.error("did not stop when cancelled", actor=child.name, seconds=STOP_SECONDS)

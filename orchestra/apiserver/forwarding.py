@@ -91,7 +91,7 @@ class Forwarding:
         if passed_on_by is not None:
             raise _unavailable(f"this master does not lead, though {str(passed_on_by)!r} held that it does")
         if leader is None or not leader.address or self._closed:
-            raise _unavailable("no master leads now")
+            raise _unavailable("no master leads now, see that most of them run")
         if leader.name == self._name:
             raise _unavailable("this master has just become the leader and is not ready yet")
         if self._channel is None or leader.address != self._address:
