@@ -95,10 +95,18 @@ def sweep() -> list[str]:
     left = []
     for name in sorted(os.listdir(_NETNS)) if _NETNS.is_dir() else ():
         found = _NAMES.match(name)
-        if found and not Path(f"/proc/{found[1]}").exists():
+        if found and not _runs(int(found[1])):
             _remove(name)
             left.append(name)
     return left
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is a run that lives; its number may have gone to another program."""
+    try:
+        return b"chaos.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _remove(namespace: str) -> None:

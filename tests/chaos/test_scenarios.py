@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.chaos_scenarios.network import sweep
+
 ROOT = Path(__file__).resolve().parents[2]
 NETNS = Path("/run/netns")
 
@@ -58,3 +60,20 @@ def test_unknown_scenarios_are_refused() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no such scenario: no-such" in done.stderr
+
+
+def test_what_a_dead_run_left_is_removed_by_the_next_one() -> None:
+    command = [sys.executable, str(ROOT / "scripts/chaos.py"), "leader-killed"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as chaos:
+        assert chaos.stdout is not None
+        assert chaos.stdout.readline()
+        chaos.kill()
+        # Its output is held open by the part inside, which ends by itself.
+        chaos.stdout.read()
+    assert left_by(chaos.pid)
+    try:
+        assert any(f"-{chaos.pid}-" in name for name in sweep())
+        assert not list(NETNS.glob(f"orch-chaos-{chaos.pid}-*"))
+    finally:
+        for folder in Path("/tmp").glob(f"orchestra-chaos-{chaos.pid}-*"):
+            shutil.rmtree(folder)
