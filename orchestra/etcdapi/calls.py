@@ -21,6 +21,7 @@ from orchestra.etcdapi.errors import (
     Said,
     refusal_of,
 )
+from orchestra.etcdapi.requests import decoded
 from orchestra.store.contract import NotProposed, StoreUnavailable
 
 log = get_logger("etcdapi")
@@ -52,14 +53,14 @@ class Calls:
     def unary(self, behave: Unary, request: Any, response: Any) -> Handler:
         """The handler of a method from one message to one. request bytes: it decodes the message itself."""
 
-        async def call(message: Any, context: Context) -> Any:
+        async def call(encoded: bytes, context: Context) -> Any:
             try:
-                return await behave(message)
+                return await behave(encoded if request is bytes else decoded(request, encoded))
             except Exception as error:  # noqa: BLE001 - the outermost frame of a call answers everything
                 await self._fail(context, error)
 
-        decode = None if request is bytes else request.FromString
-        return grpc.unary_unary_rpc_method_handler(call, decode, response.SerializeToString)
+        # Decoded within: what is no such message is answered as any other mistake is.
+        return grpc.unary_unary_rpc_method_handler(call, None, response.SerializeToString)
 
     def stream(self, behave: Stream, request: Any, response: Any) -> Handler:
         """The handler of a method from one message to a stream, written to the context."""

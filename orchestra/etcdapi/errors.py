@@ -75,6 +75,7 @@ NOT_LEADER: Final = Said(_Code.FAILED_PRECONDITION, "etcdserver: not leader")
 STOPPED: Final = Said(_Code.UNAVAILABLE, "etcdserver: server stopped")
 TIMEOUT: Final = Said(_Code.UNAVAILABLE, "etcdserver: request timed out")
 TOO_MANY_REQUESTS: Final = Said(_Code.RESOURCE_EXHAUSTED, "etcdserver: too many requests")
+NO_SUCH_ALARM: Final = Said(_Code.INVALID_ARGUMENT, "etcdserver: unknown alarm or action")
 UNREADABLE: Final = Said(_Code.INTERNAL, "grpc: failed to unmarshal the received message")
 UNHEALTHY: Final = Said(_Code.UNAVAILABLE, "etcdserver: unhealthy cluster")
 CORRUPT: Final = Said(_Code.DATA_LOSS, "etcdserver: corrupt cluster")
@@ -85,6 +86,7 @@ INVALID_DOWNGRADE_TARGET: Final = Said(_Code.INVALID_ARGUMENT, "etcdserver: inva
 NO_DOWNGRADE: Final = Said(_Code.FAILED_PRECONDITION, "etcdserver: no inflight downgrade job")
 
 # What etcd's election and lock services say of their own is no etcd error to gRPC.
+SESSION_EXPIRED: Final = Said(_Code.UNKNOWN, "mutex: session is expired")
 ELECTION_NO_LEADER: Final = Said(_Code.UNKNOWN, "election: no leader")
 ELECTION_NOT_LEADER: Final = Said(_Code.UNKNOWN, "election: not leader")
 MISSING_LEADER_KEY: Final = Said(_Code.UNKNOWN, '"leader" field must be provided')

@@ -8,6 +8,7 @@ from orchestra.etcdapi.backend import Backend
 from orchestra.etcdapi.errors import (
     INVALID_DOWNGRADE_TARGET,
     NO_DOWNGRADE,
+    NO_SUCH_ALARM,
     NOT_LEADER,
     WRONG_DOWNGRADE_VERSION,
     EtcdError,
@@ -20,6 +21,8 @@ from orchestra.pb import etcd_cluster_pb2 as pb
 
 # The etcd whose API this is.
 VERSION: Final = "3.4.23"
+
+_ALARM_ACTIONS: Final = frozenset(pb.AlarmRequest.AlarmAction.values())
 
 # etcd's clients know a whole snapshot by its length: so many bytes' multiple, and a SHA-256.
 _PAGE_BYTES: Final = 512
@@ -40,6 +43,8 @@ class MaintenanceService:
 
     async def alarm(self, request: pb.AlarmRequest) -> pb.AlarmResponse:
         """Without a header, as etcd answers."""
+        if request.alarm not in pb.AlarmType.values() or request.action not in _ALARM_ACTIONS:
+            raise EtcdError(NO_SUCH_ALARM)
         alarm = AlarmMember(request.memberID, AlarmType(request.alarm))
         response = pb.AlarmResponse()
         if request.action == pb.AlarmRequest.GET:

@@ -164,6 +164,9 @@ async def test_a_snapshot_comes_in_pages_and_with_its_digest(channel: grpc.aio.C
 
 
 async def test_what_is_no_request(channel: grpc.aio.Channel) -> None:
-    for method in ("Put", "Txn"):
-        call = channel.unary_unary(f"/etcdserverpb.KV/{method}")(b"\xff\xff")
+    for method in ("KV/Put", "KV/Txn", "KV/Range", "Lease/LeaseGrant", "Cluster/MemberRemove"):
+        call = channel.unary_unary(f"/etcdserverpb.{method}")(b"\xff\xff")
         assert (await failure(call))[0] == grpc.StatusCode.INTERNAL
+    for request in (b"\x18\x64", b"\x08\x07"):
+        call = channel.unary_unary("/etcdserverpb.Maintenance/Alarm")(request)
+        assert (await failure(call))[0] == grpc.StatusCode.INVALID_ARGUMENT
