@@ -120,15 +120,17 @@ class Client:
 
     async def _lease(self) -> None:
         world, rng = self._world, self._rng
-        lease, ttl = rng.getrandbits(40) + 1, rng.randint(2, 4)
+        lease, ttl = rng.getrandbits(40) + 1, rng.randint(1, 4)
         invoked = world.timeline.now
         try:
             await self._bounded(self._store.lease_grant(ttl, lease))
             world.promises.promised(lease, invoked, ttl)
-            for _ in range(rng.randint(0, 6)):
+            for _ in range(rng.randint(0, 12)):
+                if world.quiet:
+                    return
                 if rng.random() < 0.4:
                     await self._call(Txn(success=(Put(rng.choice(KEYS), self._value(), lease),)))
-                await asyncio.sleep(ttl * rng.uniform(0.1, 0.6))
+                await asyncio.sleep(ttl * rng.uniform(0.02, 0.6))
                 invoked = world.timeline.now
                 left = await self._bounded(self._store.lease_keep_alive(lease))
                 world.promises.promised(lease, invoked, left)

@@ -169,7 +169,8 @@ def keeps_term_and_vote_in_memory(patches: Patches) -> None:
 
 
 @_mutant(
-    "paper §5.4.2, figure 8: an older term's entry is not committed by counting", ("kill all", "depose", "isolate")
+    "paper §5.4.2, figure 8: an older term's entry is not committed by counting",
+    ("weather", "cut one way", "kill", "depose"),
 )
 def commits_an_older_terms_entry(patches: Patches) -> None:
     def hasty(state: State) -> None:

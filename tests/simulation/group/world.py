@@ -17,7 +17,7 @@ from orchestra.mvcc.snapshot import state_hash
 from orchestra.pb import raft_v1_pb2 as pb
 from orchestra.raft.log import RaftLog
 from orchestra.raft.model import Configuration, Role
-from orchestra.storage.errors import StorageError
+from orchestra.storage.errors import DiskFull, StorageError
 from tests.simulation.group.clients import Client, Watcher
 from tests.simulation.group.disk import Disk
 from tests.simulation.group.history import History
@@ -40,6 +40,9 @@ SETTINGS = MemberSettings(
     snapshot_log_bytes=12 * 1024,
     snapshot_log_entries=60,
     snapshot_catch_up_entries=20,
+    # So that who was away needs a snapshot soon.
+    snapshot_catch_up_bytes=4 * 1024,
+    snapshot_catch_up_bytes_max=6 * 1024,
     retention=Retention(),
 )
 
@@ -88,7 +91,7 @@ class Node:
             self._world.network.detach(self.id)
             self.disk.crash(power=power)
 
-    async def _open(self, process: Process, settings: MemberSettings = SETTINGS) -> Member:
+    async def _open(self, process: Process, settings: MemberSettings | None = None) -> Member:
         """Opens its member. Raises: StorageError."""
         rng = self._rng
         return await Member.open(
@@ -97,7 +100,7 @@ class Node:
             clock=process.clock,
             disk=self.disk,
             start_io=lambda _: Io(process, rng, lambda: self.kill(power=True), self.disk_slowness),
-            settings=settings,
+            settings=settings or self._world.settings,
             bootstrap=self.bootstrap,
             transport=SimTransport(self._world.network, self.id, process),
             rng=random.Random(rng.getrandbits(64)),
@@ -123,14 +126,25 @@ class Node:
             client = Client(
                 world, f"{process.name}/{number}", member.store, random.Random(rng.getrandbits(64))
             )
-            process.start(client.run(world.client_pause), f"client {number}")
+            self._start(process, client.run(world.client_pause), f"client {number}")
         for watcher in world.watchers:
             if rng.random() < 0.6:
-                process.start(self._watch(watcher, member), watcher.watched.name)
+                self._start(process, self._watch(watcher, member), watcher.watched.name)
         try:
             await member.failed()
         except Exception as error:  # noqa: BLE001 - whatever it is, the member has said that it is its end
+            if isinstance(error, DiskFull):
+                world.broken.append(f"{process.name} did not wait for room on its disk: {error}")
             self._fails(process, error)
+
+    def _start(self, process: Process, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Starts a task whose failure is a violation, at once."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if process.alive and not task.cancelled() and (error := task.exception()) is not None:
+                self._world.broken.append(f"{task.get_name()}: {type(error).__name__}: {error}")
+
+        process.start(work, name).add_done_callback(ended)
 
     async def _watch(self, watcher: Watcher, member: Member) -> None:
         world, at = self._world, watcher.watched.name
