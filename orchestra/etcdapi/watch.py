@@ -230,6 +230,9 @@ class _Stream:
             elif item.notify:
                 item.notify = False
                 await self._write(item, self._store.told_revision, b"")
+            elif item.history.pending:
+                # A long past of which nothing is wanted must not keep others from running.
+                await asyncio.sleep(0)
 
     async def _send_events(self, watch: _Watch, revision: int, events: "list[Event]") -> None:
         watch.quiet = False

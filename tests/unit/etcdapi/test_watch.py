@@ -1,16 +1,20 @@
 """Streams of watches: order, pieces, progress, and a client that does not read."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import grpc.aio
 import pytest
 
 from orchestra.etcdapi.encoding import RESPONSE_BYTES, EventEncoder
+from orchestra.etcdapi.header import Headers
 from orchestra.etcdapi.server import EtcdServer
-from orchestra.mvcc.model import Put, Txn
+from orchestra.etcdapi.watch import WatchService
+from orchestra.mvcc.model import DeleteRange, Put, Txn
 from orchestra.pb import etcd_rpc_pb2 as pb
 from orchestra.pb import etcd_rpc_pb2_grpc as rpc
+from orchestra.store.watch import BATCH_EVENTS
 from tests.unit.etcdapi.alone import Alone
 
 PROGRESS_SECONDS = 0.05
@@ -187,3 +191,53 @@ async def test_what_the_encoder_keeps_is_bounded(member: Alone) -> None:
     for event in events:
         encoder.encoded(event, False)
     assert len(encoder._plain) <= 4
+
+
+class OneClient:
+    """A client that asks for one watch, and reads all that comes. turns: of the loop, when each came."""
+
+    def __init__(self, request: pb.WatchRequest) -> None:
+        self.requests = [request]
+        self.turns = 0
+        self.came: list[tuple[int, pb.WatchResponse]] = []
+        self.enough = asyncio.Event()
+
+    async def read(self) -> object:
+        if self.requests:
+            return self.requests.pop()
+        return await asyncio.get_running_loop().create_future()
+
+    async def write(self, encoded: bytes) -> None:
+        response = pb.WatchResponse.FromString(encoded)
+        self.came.append((self.turns, response))
+        if response.events:
+            self.enough.set()
+
+    async def count(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+
+async def test_others_run_while_a_long_past_is_filtered_out(member: Alone) -> None:
+    batches = 6
+    for number in range(batches * BATCH_EVENTS):
+        await put(member, b"k%d" % (number % 3))
+    await member.store.txn(Txn((), (DeleteRange(b"k0"),)))
+    wanted = pb.WatchCreateRequest(
+        key=b"k", range_end=b"l", start_revision=1, filters=[pb.WatchCreateRequest.NOPUT]
+    )
+    client = OneClient(pb.WatchRequest(create_request=wanted))
+    service = WatchService(member, Headers(member), rng=random.Random(1))
+    tasks = [
+        asyncio.ensure_future(client.count()),
+        asyncio.ensure_future(service.watch(None, client)),  # type: ignore[arg-type]
+    ]
+    async with asyncio.timeout(10):
+        await client.enough.wait()
+    (created, _), (told, response) = client.came
+    assert [event.kv.key for event in response.events] == [b"k0"]
+    assert told - created >= batches
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
