@@ -277,6 +277,7 @@ class Driver:
                 self.is_full = False
                 self._proposals.full(None)
                 log.info("there is room on the disk again")
+                self._duties.noticed()
             return True
 
     def _refuse(self, entries: Sequence[Entry], error: DiskFull) -> None:

@@ -70,7 +70,7 @@ class RunningMember:
         self._tenure: Tenure | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
-        self._seen: tuple[int, Role, int] | None = None
+        self._seen: tuple[int, Role, int, bool] | None = None
         self._closed = False
         self._failure: asyncio.Future[BaseException] = self._loop.create_future()
         self._serving = asyncio.Event()
@@ -157,20 +157,28 @@ class RunningMember:
     @property
     def leader(self) -> int:
         """The leading member, 0 while there is none that this one knows of."""
-        return self.core.leader
+        leader = self.core.leader
+        return 0 if leader == self._id and self._is_mute else leader
 
     @property
     def leader_name(self) -> str:
-        """Its name; "" when it is not known."""
+        """Its name; "" when it is not known, or is this one's and it cannot lead for want of room."""
         leader = self.core.leader
         if leader == self._id:
-            return self.name
+            return "" if self._is_mute else self.name
         return next((member.name for member in self.membership() if member.id == leader), "")
 
     @property
     def leading_term(self) -> int:
         """The term that this member leads, with all before it applied; 0: it does not."""
-        return self._tenure.term if self._tenure is not None else 0
+        return self._tenure.term if self._tenure is not None and not self._is_mute else 0
+
+    @property
+    def _is_mute(self) -> bool:
+        """Whether it waits for room on its disk, silent to the others: another one leads by now, or could,
+        and to stay the masters' leader would keep the agents from that one.
+        """
+        return self._driver.is_full and not self.is_alone
 
     def membership(self) -> Membership:
         """Who belongs to the cluster, as far as this member knows."""
@@ -254,7 +262,7 @@ class RunningMember:
         core = self.core
         if self._driver.is_full and not self._serving.is_set():
             self._serving.set()
-        seen = core.term, core.role, core.leader
+        seen = core.term, core.role, core.leader, self._driver.is_full
         if seen == self._seen:
             return
         before, self._seen = self._seen, seen

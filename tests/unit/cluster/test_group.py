@@ -311,6 +311,30 @@ async def test_a_full_disk_at_the_leader_stops_the_leader_only(tmp_path: Path) -
         assert (kv.version, kv.value) == (3, b"4")
 
 
+async def test_a_leader_without_room_gives_up_its_mandate_and_may_win_it_again(tmp_path: Path) -> None:
+    group = Group(tmp_path, 2)
+    disks = {name: FaultyDisk() for name in group.names}
+    group.disks.update(disks)
+    async with group, asyncio.timeout(WAIT_SECONDS):
+        old = await group.leader()
+        mandate = await old.leadership.won()
+        assert (old.leading_term, old.leader_name) == (old.core.term, old.name)
+        for disk in disks.values():
+            disk.write_error = OSError(errno.ENOSPC, "No space left on device")
+        writing = asyncio.ensure_future(put(old.store, b"k", b"1"))
+        await mandate.over()
+        assert (old.leading_term, old.leader_name, old.leader) == (0, "", 0)
+        assert old.leadership.leader is None
+        for disk in disks.values():
+            disk.write_error = None
+        await writing
+        wins = [asyncio.ensure_future(each.leadership.won()) for each in group.members.values()]
+        done, rest = await asyncio.wait(wins, return_when=asyncio.FIRST_COMPLETED)
+        assert done.pop().result() is not mandate
+        for each in rest:
+            each.cancel()
+
+
 async def test_a_failed_disk_ends_one_member_and_not_the_group(tmp_path: Path) -> None:
     group = Group(tmp_path)
     disks = {name: FaultyDisk() for name in group.names}
