@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestra.base import log as logging
+from scripts.chaos_scenarios import disks
 from scripts.chaos_scenarios.catalogue import SCENARIOS
 from scripts.chaos_scenarios.network import Network
 from scripts.chaos_scenarios.table import Table
@@ -32,6 +33,7 @@ async def run(options: argparse.Namespace) -> bool:
         folder = Path(options.folder) / name
         folder.mkdir()
         row = await run_trial(SCENARIOS[name], network, folder, options.seconds, options.seed)
+        await disks.release(folder, keep=bool(row.violations))
         row.logs = str(folder) if row.violations else ""
         rows.append(row)
         if not options.json:
