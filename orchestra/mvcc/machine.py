@@ -189,6 +189,8 @@ class Machine:
     # Writing.
 
     def _write_txn(self, txn: Txn) -> TxnResult:
+        if len(txn.success) == 1 and not txn.compare and type(put := txn.success[0]) is Put:
+            return self._write_put(put)
         path = self._plan(txn)
         main = self.revision + 1
         result = self._execute(txn, iter(path), main)
@@ -197,6 +199,15 @@ class Machine:
             self.revision = main
             return result
         return TxnResult(self.revision, result.succeeded, result.responses)
+
+    def _write_put(self, put: Put) -> TxnResult:
+        """A transaction of nothing but one put, as most are."""
+        self._check_put(put)
+        main = self.revision + 1
+        previous = self._put(put, main)
+        self._record()
+        self.revision = main
+        return TxnResult(main, True, [PutResult(main, previous if put.prev_kv else None)])
 
     def _record(self) -> None:
         """Adds what the command under way has changed to the history."""
@@ -221,22 +232,22 @@ class Machine:
         return path
 
     def _choose(self, txn: Txn, path: list[bool], revisions: list[int]) -> None:
-        holds = True
-        for compare in txn.compare:
-            if not self._holds(compare):
-                holds = False
-                break
+        holds = all(map(self._holds, txn.compare))
         path.append(holds)
         for op in txn.success if holds else txn.failure:
             if type(op) is Put:
-                if (op.ignore_value or op.ignore_lease) and op.key not in self._current:
-                    raise KeyNotFound(op.key)
-                if op.lease and op.lease not in self.leases:
-                    raise LeaseNotFound(op.lease)
+                if op.lease or op.ignore_value or op.ignore_lease:
+                    self._check_put(op)
             elif type(op) is Range:
                 revisions.append(op.revision)
             elif type(op) is Txn:
                 self._choose(op, path, revisions)
+
+    def _check_put(self, put: Put) -> None:
+        if (put.ignore_value or put.ignore_lease) and put.key not in self._current:
+            raise KeyNotFound(put.key)
+        if put.lease and put.lease not in self.leases:
+            raise LeaseNotFound(put.lease)
 
     def _holds(self, compare: Compare) -> bool:
         target, holds = _TARGETS[compare.target], _RESULTS[compare.result]
@@ -299,11 +310,8 @@ class Machine:
         return previous
 
     def _delete_range(self, key: bytes, range_end: bytes, main: int) -> list[KeyValue]:
-        if range_end:
-            keys = list(self._keys.scan(key, range_end))
-        else:
-            keys = [key] if key in self._current else []
-        return [self._delete(each, main) for each in keys]
+        keys = self._keys.scan(key, range_end) if range_end else (key,) if key in self._current else ()
+        return [self._delete(each, main) for each in tuple(keys)]
 
     def _delete(self, key: bytes, main: int) -> KeyValue:
         gone = self._current.pop(key)
