@@ -135,8 +135,10 @@ class AgentsGate(agent_grpc.AgentsServicer):
                 await changed()
                 self._turn()
         except Exception as error:  # noqa: BLE001 - whoever waits is refused in time; the cause is told here
+            # Not again: it would be said again at once, for as long as somebody waits.
             log.warning("who leads cannot be followed", why=error)
-        self._watching = None
+        else:
+            self._watching = None
 
     def _turn(self) -> None:
         self._turned.set()
