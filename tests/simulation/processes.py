@@ -188,7 +188,9 @@ class Timeline:
                 break
             for task in sorted(tasks, key=hash):
                 task.cancel()
-            while loop.next_moment() <= self.now:
+            for _ in range(AFTERLIFE_TURNS):
+                if loop.next_moment() > self.now:
+                    break
                 loop.turn()
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]

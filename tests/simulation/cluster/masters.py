@@ -199,7 +199,8 @@ class Masters(group.World):
             reign = master.reign
             if mandate is None or reign is None or master.gate is None or master.gate.hub is None:
                 continue
-            if master.name == mandate.name and reign.objects._access.guards[0].value == mandate.revision:
+            guards = reign.objects._access.guards
+            if master.name == mandate.name and [each.value for each in guards] == [mandate.revision]:
                 return master
         return None
 

@@ -296,6 +296,7 @@ class Node:
     async def kill_agent(self) -> None:
         """SIGKILL to the agent alone: its stream breaks, the pods go on running."""
         task, self._task, self._session = self._task, None, None
+        self.well_since = None
         if task is not None:
             for link in self._wire.links(self.name):
                 link.cut()
@@ -316,7 +317,7 @@ class Node:
         for pod in list(self.pods.values()):
             pod.vanish()
         self.pods.clear()
-        self._task = self._session = None
+        self._task = self._session = self.well_since = None
         for link in self._wire.links(self.name):
             if silently:
                 link.silence()

@@ -72,6 +72,8 @@ class User:
     async def list(self, kind: Kind) -> list[Any]:
         """All objects of a kind, no older than anything that was answered before."""
         newest = self._world.newest_answered
+        # Somebody else, who knows another master.
+        self._at = self._rng.randrange(len(self._world.masters.nodes))
         page = await self._call(lambda objects: objects.list(kind), write=False)
         if page.revision < newest:
             raise Violation(f"a list of {kind.plural} is of revision {page.revision}; {newest} was answered")

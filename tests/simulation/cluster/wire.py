@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 # When a peer that says nothing any more is given up: what HTTP/2 keep-alive is set to find.
 SILENCE_SECONDS = 3.0
+_LOOK_SECONDS = 0.05
 
 
 class HalfClosed(Exception):
@@ -243,8 +244,12 @@ class Wire:
         """A stream from a node to a master. Raises: OSError."""
         await asyncio.sleep(self.delay_seconds(node))
         master = self.masters[address]
-        if (node, master.name) in self.cuts or (master.process is not None and master.process.stopped):
-            await asyncio.sleep(SILENCE_SECONDS)
+        # One that stands still answers when it goes on.
+        for _ in range(round(SILENCE_SECONDS / _LOOK_SECONDS)):
+            if (node, master.name) not in self.cuts and not master.stopped:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        else:
             raise OSError("no route to the master")
         if master.gate is None:
             raise ConnectionRefusedError("no master listens")

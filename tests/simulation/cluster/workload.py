@@ -283,10 +283,18 @@ class Workload:
         for kind in (DEPLOYMENT, REPLICA_SET, REPLICATION_CONTROLLER):
             for found in self._world.state.of(kind):
                 if not is_deleting(found) and not (kind is REPLICA_SET and controller_uid(found)):
-                    await self._mend(kind, found)
+                    await self._surely(self._mend(kind, found))
         for pod in self._world.state.of(POD):
             if not controller_uid(pod) and not is_deleting(pod):
-                await self._world.user.delete(POD, pod.metadata.namespace, pod.metadata.name)
+                deleted = self._world.user.delete(POD, pod.metadata.namespace, pod.metadata.name)
+                await self._surely(deleted)
+
+    async def _surely(self, act: Awaitable[Any]) -> None:
+        try:
+            await act
+        except (NotFound, Conflict) as error:
+            # It went by itself.
+            self._world.trace.say(f"user: {error}")
 
     async def _mend(self, kind: Kind, found: Any) -> None:
         said = found.spec.template.metadata.annotations
@@ -302,7 +310,4 @@ class Workload:
                 live.spec.template.CopyFrom(builders.template(found.metadata.name, 9999))
             live.spec.replicas = min(live.spec.replicas, 4)
 
-        try:
-            await self._change(kind, found, change)
-        except (NotFound, Conflict) as error:
-            self._world.trace.say(f"user: {error}")
+        await self._change(kind, found, change)
