@@ -127,13 +127,21 @@ class Embedded:
         Raises: MemberRemoved.
         """
         leadership, backoff = self._member.leadership, Backoff(*BELONGING_MS)
+        looked = 0
         try:
             while True:
                 while leadership.leader is not None:
+                    if looked > 1:
+                        log.info("a master leads again", leader=leadership.leader.name)
+                    looked = 0
                     backoff.reset()
                     await leadership.changed()
                 await asyncio.sleep(backoff.next_ms() / 1000)
                 if leadership.leader is None:
+                    looked += 1
+                    # An election may have taken the first time.
+                    if looked == 2:
+                        log.warning("no master leads: too few of them run, or they cannot reach each other")
                     await self._ask_whether_removed()
         except StoreUnavailable as error:
             # The member says why.
