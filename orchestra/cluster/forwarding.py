@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
+from orchestra.base.log import get_logger
 from orchestra.cluster.messages import PeerMessage, Propose, ProposeRefused
 from orchestra.cluster.proposals import Proposals, TakenSequences, stamped
+from orchestra.mvcc.commands import check_known
 from orchestra.raft.core import RaftCore
 from orchestra.raft.errors import NotLeader, TooManyPending
 from orchestra.raft.model import Role
 
 # What is handed over at once, in batches: so much shares a sync.
 _BATCHES = 4
+
+log = get_logger("cluster.forwarding")
 
 
 class Forwarding:
@@ -66,7 +70,7 @@ class Forwarding:
         if core.role is not Role.LEADER or core.term != propose.term:
             return
         self._taken.begin(core.term)
-        new = self._taken.new(propose)
+        new = [at for at in self._taken.new(propose) if self._is_known(propose, at)]
         if not new:
             return
         try:
@@ -78,3 +82,14 @@ class Forwarding:
             self._send((ProposeRefused(core.node, propose.frm, core.term, sequences, busy=True),))
         else:
             self._taken.took(propose, new)
+
+    def _is_known(self, propose: Propose, at: int) -> bool:
+        """Whether this version can apply a command: in the log, one that it cannot would end every member
+        that reads it, for good. Whoever runs a newer version waits in vain then, until it leads itself.
+        """
+        try:
+            check_known(propose.commands[at])
+        except ValueError as error:
+            log.error("a member proposes what is not known here", member=f"{propose.frm:x}", why=error)
+            return False
+        return True

@@ -134,6 +134,31 @@ def _length(number: int) -> bytes:
     return bytes(out)
 
 
+def check_known(data: bytes) -> None:
+    """Whether `decode` knows all of what an entry says, for a part of its work. Raises: ValueError."""
+    try:
+        message = pb.Command.FromString(data)
+    except DecodeError as error:
+        raise ValueError(f"not a command of the store: {error}") from error
+    which = message.WhichOneof("command")
+    if which is None:
+        raise ValueError("a command of a kind that this version does not know")
+    if which == "txn":
+        _check_txn(message.txn)
+
+
+def _check_txn(txn: pb.Txn) -> None:
+    if txn.HasField("puts"):
+        _puts(txn.puts)
+    for ops in (txn.success, txn.failure):
+        for op in ops:
+            which = op.WhichOneof("op")
+            if which is None:
+                raise ValueError("an operation of a kind that this version does not know")
+            if which == "txn":
+                _check_txn(op.txn)
+
+
 def decode(data: bytes) -> Command:
     """The command of an entry. Raises: ValueError for what `encode` did not make."""
     try:
