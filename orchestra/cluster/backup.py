@@ -5,12 +5,14 @@ chunks, and a digest of all of it. A member that is restored from it belongs to 
 membership of its own; keys, revisions, history and leases are as they were. Every member of the new cluster
 is restored from the same file, so that all begin after the same entry.
 
+What `etcdctl snapshot save` writes is taken, too: the same, padded to whole pages, and the SHA-256 of that.
+
 Everything here but `backup_parts` blocks.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from itertools import islice
 from pathlib import Path
 
@@ -35,6 +37,10 @@ from orchestra.storage.snapshots import (
 )
 
 _REMEDY = "Save another one, or use an older one."
+# What `etcdctl snapshot save` makes of a backup: padded with zeros to whole pages, and the SHA-256 of that.
+_PAGE_BYTES = 512
+_SHA256_BYTES = 32
+_READ_BYTES = 1024 * 1024
 
 log = get_logger("cluster.backup")
 
@@ -175,7 +181,7 @@ def _restored(disk: Disk, file: Path, data_dir: Path, bootstrap: Bootstrap, info
     writer = snapshots.begin(mark.index)
     try:
         writer.write(encode_header(mark))
-        chunks = read_chunks(disk, file, None, _REMEDY)
+        chunks = read_chunks(disk, file, None, _REMEDY, _end(disk, file))
         # Its mark is of the old cluster.
         next(chunks)
         for chunk in chunks:
@@ -204,11 +210,31 @@ def _header(disk: Disk, path: Path) -> FileHeader:
     return header
 
 
+def _end(disk: Disk, path: Path) -> int | None:
+    """Where etcdctl's trailer begins. None: the file has none, it ends where the backup does.
+
+    A trailer that does not fit what is before it is none: then it is something that follows the end.
+    """
+    size = disk.size(path)
+    if size % _PAGE_BYTES != _SHA256_BYTES or _sha256(disk, path, size - _SHA256_BYTES) != disk.read(
+        path, size - _SHA256_BYTES
+    ):
+        return None
+    return size - _SHA256_BYTES
+
+
+def _sha256(disk: Disk, path: Path, length: int) -> bytes:
+    digest = sha256()
+    for offset in range(0, length, _READ_BYTES):
+        digest.update(disk.read(path, offset, min(_READ_BYTES, length - offset)))
+    return digest.digest()
+
+
 def _read(disk: Disk, path: Path) -> tuple[SnapshotMark, Machine, str]:
     digest = blake2b(digest_size=16)
 
     def digested() -> Iterator[bytes]:
-        chunks = read_chunks(disk, path, None, _REMEDY)
+        chunks = read_chunks(disk, path, None, _REMEDY, _end(disk, path))
         # The mark differs between members of a restored cluster and the old one; the state does not.
         yield from islice(chunks, 1)
         for chunk in chunks:

@@ -27,7 +27,14 @@ from orchestra.mvcc.snapshot import restore
 from orchestra.raft.encoding import decode_mark, encode_mark
 from orchestra.raft.model import Entry, HardState, SnapshotMark
 from orchestra.storage.disk import Disk, Lock, write_whole
-from orchestra.storage.errors import Damaged, DirectoryInUse, DiskFailed, StorageError, WrongIdentity
+from orchestra.storage.errors import (
+    Damaged,
+    DirectoryInUse,
+    DiskFailed,
+    DiskFull,
+    StorageError,
+    WrongIdentity,
+)
 from orchestra.storage.identity import NAME, Identity, load_identity, save_identity
 from orchestra.storage.snapshots import Snapshots, SnapshotWriter
 
@@ -173,7 +180,11 @@ class DataDirectory:
             writer.abort()
             raise
         size = _committed(writer)
-        self.journal.installed(mark, hard_state)
+        try:
+            self.journal.installed(mark, hard_state)
+        except DiskFull:
+            self.snapshots.discard(mark.index)
+            raise
         self.mark, self.snapshot_bytes = mark, size
         self.journal.drop_through(self.snapshots.prune())
         return machine

@@ -107,6 +107,8 @@ class Driver:
         while not self._stopping.is_set():
             while (ready := core.ready()) is not None:
                 links.send(ready.send_now)
+                if ready.chunks:
+                    ready = await self._take_pieces(ready)
                 if await self._persist(ready):
                     links.send(ready.send_after_sync)
                     self._gathering.seen(len(self._proposals))
@@ -241,19 +243,26 @@ class Driver:
 
     async def _persist(self, ready: Ready) -> bool:
         """Makes it durable. False: it was taken back instead, for want of space."""
-        if ready.chunks:
-            await self._incoming.take(ready.chunks)
-        if ready.install is not None:
-            machine = await self._incoming.install(ready.install, ready.hard_state)
-            self._applier.replace(machine, ready.install)
-            self._trimming.jumped(ready.install.index)
-            self._belonged = self._belonged or self.core.node in ready.install.configuration.everyone
-            self._duties.installed(ready.install)
-        elif not ready.entries and ready.hard_state is None:
-            return True
-        if ready.entries or ready.install is None:
+        if ready.entries or (ready.install is None and ready.hard_state is not None):
             return await self._write(ready)
         return True
+
+    async def _take_pieces(self, ready: Ready) -> Ready:
+        """Keeps the pieces of a snapshot; puts it in place once it is whole. What is left to be done."""
+        try:
+            await self._incoming.take(ready.chunks)
+            if ready.install is None:
+                return ready
+            machine = await self._incoming.install(ready.install, ready.hard_state)
+        except DiskFull as error:
+            log.warning("there is no room for the leader's snapshot: it is to send it again later", why=error)
+            await self._log_io.run(self._incoming.abort)
+            return self.core.abandon_incoming()
+        self._applier.replace(machine, ready.install)
+        self._trimming.jumped(ready.install.index)
+        self._belonged = self._belonged or self.core.node in ready.install.configuration.everyone
+        self._duties.installed(ready.install)
+        return ready
 
     async def _write(self, ready: Ready) -> bool:
         journal = self._directory.journal

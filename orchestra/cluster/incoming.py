@@ -10,10 +10,7 @@ from orchestra.storage.snapshots import SnapshotWriter
 
 
 class IncomingSnapshot:
-    """At most one at a time.
-
-    A full disk is the end here, unlike anywhere else: pieces that the core has taken do not come again.
-    """
+    """At most one at a time. After DiskFull: `abort`, and the core is told that the pieces are lost."""
 
     def __init__(self, directory: DataDirectory, io: IoThread) -> None:
         """io: the log's."""

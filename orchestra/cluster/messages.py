@@ -14,7 +14,8 @@ class Propose:
     """Commands for the leader of `term`, and for no other: so none can be taken twice.
 
     sequences: one for each command, this member's own, ascending, never used again, not even after a restart.
-    settled: everything of this member below it will not be sent again.
+    settled: everything of this member's life below it will not be sent again. life: which start of the member
+    the sequences are of.
     """
 
     frm: int
@@ -23,6 +24,7 @@ class Propose:
     settled: int
     sequences: Sequence[int]
     commands: Sequence[bytes]
+    life: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ def _to_wire(message: PeerMessage) -> pb.PeerMessage:
                 for sequence, command in zip(message.sequences, message.commands, strict=True)
             ]
             return pb.PeerMessage(
-                propose=pb.Propose(term=message.term, settled=message.settled, proposals=proposals)
+                propose=pb.Propose(
+                    term=message.term, settled=message.settled, proposals=proposals, life=message.life
+                )
             )
         case ProposeRefused():
             return pb.PeerMessage(
@@ -53,6 +55,7 @@ def _from_wire(message: pb.PeerMessage, frm: int, to: int) -> PeerMessage | None
                 settled=said.settled,
                 sequences=[proposal.sequence for proposal in said.proposals],
                 commands=[proposal.command for proposal in said.proposals],
+                life=said.life,
             )
         case "propose_refused":
             refused = message.propose_refused

@@ -23,8 +23,9 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 # A batch is applied without a pause: a few milliseconds.
 BATCH_COMMANDS = 128
 BATCH_BYTES = 512 * 1024
-# Sequences of one life of a member: so many, after a number drawn for that life.
-LIFE_BITS = 40
+# Where the sequences of one life of a member begin is drawn from so many bits: none is ever used again but by
+# a chance of one in 10^14 or so at a start. The 2^63 above the last beginning are not used up in any life.
+LIFE_BITS = 63
 
 _POLL_SECONDS = 0.005
 
@@ -70,11 +71,12 @@ class Proposals:
     """
 
     def __init__(self, origin: int, life: int, timeout_seconds: float, resend_seconds: float) -> None:
-        """life: a number that this member has not used before."""
+        """life: drawn anew at each start, from LIFE_BITS."""
         # As if it had been sent that much earlier.
         self._busy_seconds = resend_seconds * 0.8
         self._origin = origin
-        self._next = (life << LIFE_BITS) + 1
+        self._life = life
+        self._next = life + 1
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, Proposal] = {}
@@ -170,7 +172,7 @@ class Proposals:
             proposal.sent_at = now
         sequences = [proposal.sequence for proposal in batch]
         commands = [proposal.entry[STAMP_BYTES:] for proposal in batch]
-        return Propose(self._origin, leader, term, self.settled, sequences, commands)
+        return Propose(self._origin, leader, term, self.settled, sequences, commands, self._life)
 
     def to_resend(self, term: int, older_than: float) -> Iterator[list[Proposal]]:
         """What the leader of a term was sent before a time and has not answered, in batches."""
@@ -316,7 +318,7 @@ class TakenSequences:
         """The positions of the commands that were not taken yet."""
         if not propose.sequences:
             return []
-        life = propose.frm, propose.sequences[0] >> LIFE_BITS
+        life = propose.frm, propose.life
         settled, taken = self._taken.get(life, (0, set()))
         if propose.settled > settled:
             settled = propose.settled
@@ -330,7 +332,7 @@ class TakenSequences:
 
     def took(self, propose: Propose, positions: Sequence[int]) -> None:
         """They are in the log."""
-        life = propose.frm, propose.sequences[0] >> LIFE_BITS
+        life = propose.frm, propose.life
         settled, taken = self._taken.get(life, (0, set()))
         taken.update(propose.sequences[at] for at in positions)
         self._taken[life] = settled, taken

@@ -16,7 +16,7 @@ from orchestra.cluster.leaderasks import LeaderAsks
 from orchestra.cluster.leadership import MemberLeadership
 from orchestra.cluster.links import Links
 from orchestra.cluster.membership import Membership, decode
-from orchestra.cluster.proposals import Proposals
+from orchestra.cluster.proposals import LIFE_BITS, Proposals
 from orchestra.cluster.reads import Reads
 from orchestra.cluster.settings import MemberSettings
 from orchestra.cluster.snapshots import SnapshotTaker
@@ -76,7 +76,7 @@ class RunningMember:
         self._serving = asyncio.Event()
         timeout, resend = settings.propose_timeout_ms / 1000, settings.resend_ms / 1000
         tick = settings.tick_ms / 1000
-        self._proposals = Proposals(own, rng.randrange(1 << 24), timeout, resend)
+        self._proposals = Proposals(own, rng.randrange(1 << LIFE_BITS), timeout, resend)
         self._reads = Reads(rng.randrange(1 << 48), timeout, 2 * settings.heartbeat_ticks * tick)
         self._links = Links(own, transport, 5 * settings.election_ticks * tick)
         self._asks = LeaderAsks(

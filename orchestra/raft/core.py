@@ -243,6 +243,15 @@ class RaftCore:
         """There is no snapshot to offer now; another one is wanted after an election timeout."""
         snapshots.failed(self._state, node)
 
+    def abandon_incoming(self) -> Ready:
+        """The pieces of a snapshot in the Ready under way could not be kept, or it could not be put in place,
+        for want of space: what is to be done instead of that Ready. The leader sends it again later.
+        """
+        if self._handed is None:
+            raise AssertionError("there is no Ready under way")
+        self._handed = snapshots.abandon(self._state, self._handed)
+        return self._handed
+
     def compact(self, index: int) -> None:
         """Forgets entries up to `index`; the driver has a snapshot at or after it.
 

@@ -177,6 +177,7 @@ def _rare_to_wire(message: VoteRequest | VoteResponse | SnapshotChunk | Snapshot
                     received=message.received,
                     done=message.done,
                     stream=message.stream,
+                    refused=message.refused,
                 )
             )
 
@@ -203,7 +204,9 @@ def _snapshot_chunk(wire: pb.SnapshotChunk, frm: int, to: int) -> Message:
 
 
 def _snapshot_response(wire: pb.SnapshotResponse, frm: int, to: int) -> Message:
-    return SnapshotResponse(frm, to, wire.term, wire.index, wire.received, wire.done, wire.stream)
+    return SnapshotResponse(
+        frm, to, wire.term, wire.index, wire.received, wire.done, wire.stream, wire.refused
+    )
 
 
 def _vote_request(wire: pb.VoteRequest, frm: int, to: int) -> Message:

@@ -26,6 +26,7 @@ class RaftLog:
         "_entries",
         "_handed",
         "_start",
+        "_undo",
         "applied",
         "commit",
         "durable",
@@ -47,6 +48,10 @@ class RaftLog:
         self._handed = 0
         # What is applied, while a snapshot that goes beyond it is being installed.
         self._before: SnapshotMark | None = None
+        # The log that this snapshot replaces, in case that it cannot be installed.
+        self._undo: tuple[tuple[int, int], list[Entry], list[tuple[int, Configuration]], int, int] | None = (
+            None
+        )
         if not mark.index <= applied <= mark.index + len(entries):
             raise ValueError(f"applied {applied} is not within the log that begins after {mark.index}")
         for offset, entry in enumerate(entries, 1):
@@ -207,6 +212,7 @@ class RaftLog:
         term = self.term_at(self.applied)
         assert term is not None
         self._before = SnapshotMark(self.applied, term, self.configuration_at(self.applied))
+        self._undo = self._start, self._entries, self._configurations, self.durable, self.commit
         self._start = (mark.index, mark.term)
         self._entries = []
         self._configurations = [(mark.index, mark.configuration)]
@@ -216,7 +222,14 @@ class RaftLog:
     def installed(self) -> None:
         """The snapshot is what is applied."""
         self.applied = self._start[0]
-        self._before = None
+        self._before = self._undo = None
+
+    def not_installed(self) -> None:
+        """The snapshot could not be kept: all is as it was before `install`."""
+        assert self._undo is not None
+        self._start, self._entries, self._configurations, self.durable, self.commit = self._undo
+        self._handed = 0
+        self._before = self._undo = None
 
     def compact(self, index: int) -> None:
         """Forgets entries up to `index`, of which a snapshot keeps what they did. Raises: ValueError."""

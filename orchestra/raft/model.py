@@ -186,7 +186,9 @@ class SnapshotChunk:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotResponse:
-    """received: how many pieces of the snapshot at `index` are safe; done: it is installed, or not needed."""
+    """received: how many pieces of the snapshot at `index` are safe; done: it is installed, or not needed;
+    refused: it could not be kept, for want of space, and nothing of it is there.
+    """
 
     frm: int
     to: int
@@ -195,6 +197,7 @@ class SnapshotResponse:
     received: int
     done: bool = False
     stream: int = 0
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class Progress:
         "pace",
         "paused",
         "poked",
+        "refusals",
         "sending",
         "snapshot_after_tick",
         "was_active",
@@ -81,6 +82,7 @@ class Progress:
         self.commit_sent = 0
         self.sending: Sending | None = None
         self.snapshot_after_tick = 0
+        self.refusals = 0
         self._under_way: deque[tuple[int, int]] = deque()
         self._bytes = 0
 

@@ -5,15 +5,25 @@ takes pieces in order only, and starts anew when a newer sending begins.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from orchestra.base.errors import OrchestraError
-from orchestra.raft.model import SnapshotChunk, SnapshotMark, SnapshotResponse
+from orchestra.raft.model import (
+    AppendResponse,
+    Message,
+    Ready,
+    SnapshotChunk,
+    SnapshotMark,
+    SnapshotResponse,
+)
 from orchestra.raft.progress import Pace, Progress, Sending
 from orchestra.raft.replication import advance_commit
 from orchestra.raft.state import Incoming, State
 
 # After so many fruitless waits the next one is not longer than the one before.
 _WAITS_MAX = 4
+# Who had no room for it is asked again after twice as long each time, up to so many times.
+_REFUSALS_MAX = 4
 
 # A follower's side.
 
@@ -50,6 +60,40 @@ def handle_chunk(state: State, message: SnapshotChunk) -> None:
     _respond(state, message, received=incoming.received, done=state.install is not None)
 
 
+def abandon(state: State, ready: Ready) -> Ready:
+    """Instead of a Ready's pieces, and of installing: they could not be kept. What is left to be done of it.
+
+    What is said to be durable here may rely on them: it is not said, and the leader asks again.
+    """
+    if not ready.chunks:
+        raise AssertionError("no piece of a snapshot is to be kept")
+    newest = ready.chunks[-1]
+    unsaid: list[type[Message]] = [SnapshotResponse]
+    hard_state = ready.hard_state
+    # With it what has come in after it.
+    state.incoming, state.chunks = None, []
+    state.out = [message for message in state.out if not isinstance(message, SnapshotResponse)]
+    if state.install is not None:
+        state.install = None
+        state.log.not_installed()
+        unsaid.append(AppendResponse)
+        if hard_state is not None:
+            hard_state = replace(hard_state, commit=min(state.log.commit, state.log.durable))
+    answers = [message for message in ready.send_after_sync if not isinstance(message, tuple(unsaid))]
+    index, stream = newest.mark.index, newest.stream
+    answers.append(
+        SnapshotResponse(state.node, newest.frm, state.term, index, 0, stream=stream, refused=True)
+    )
+    return replace(
+        ready,
+        hard_state=hard_state,
+        must_sync=bool(ready.entries) or hard_state is not None,
+        chunks=(),
+        install=None,
+        send_after_sync=answers,
+    )
+
+
 def _respond(state: State, message: SnapshotChunk, *, received: int, done: bool) -> None:
     index = message.mark.index
     state.out.append(
@@ -78,7 +122,7 @@ def failed(state: State, node: int) -> None:
 
 def _give_up(state: State, progress: Progress) -> None:
     progress.probe()
-    progress.snapshot_after_tick = state.now + state.settings.election_ticks
+    progress.snapshot_after_tick = state.now + state.settings.election_ticks * (1 << progress.refusals)
 
 
 def handle_snapshot_response(state: State, message: SnapshotResponse) -> None:
@@ -87,7 +131,13 @@ def handle_snapshot_response(state: State, message: SnapshotResponse) -> None:
     if progress is None:
         return
     progress.active = True
+    if message.refused:
+        if progress.sending is not None and progress.sending.stream == message.stream:
+            _give_up(state, progress)
+            progress.refusals = min(progress.refusals + 1, _REFUSALS_MAX)
+        return
     if message.done:
+        progress.refusals = 0
         # Whichever sending it answers: up to there all is known to be there.
         if progress.matched(message.index):
             advance_commit(state)

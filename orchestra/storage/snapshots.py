@@ -205,6 +205,14 @@ class Snapshots:
         """Starts the snapshot of a state. Raises: DiskFull, DiskFailed."""
         return SnapshotWriter(self._disk, self._directory, self._identity, index)
 
+    def discard(self, index: int) -> None:
+        """Removes one that was put in place and is of no use. Raises: DiskFailed."""
+        try:
+            self._disk.remove(self.place(index))
+            self._disk.sync_directory(self._directory)
+        except OSError as error:
+            raise disk_failure(self._directory, error) from error
+
     def prune(self) -> int:
         """Removes all but the newest KEEP and those being read; the oldest index of the KEEP, 0 if fewer are.
 
@@ -230,9 +238,12 @@ def read_header(disk: Disk, path: Path, remedy: str = _REMEDY) -> FileHeader:
     return header
 
 
-def read_chunks(disk: Disk, path: Path, identity: Identity | None, remedy: str = _REMEDY) -> Iterator[bytes]:
+def read_chunks(
+    disk: Disk, path: Path, identity: Identity | None, remedy: str = _REMEDY, end: int | None = None
+) -> Iterator[bytes]:
     """The chunks of a snapshot file, checked against its digest at their end. identity None: anyone's.
 
+    end: nothing but zeros may follow, up to there; None: nothing at all.
     Bound: one is in memory at a time. Raises: Damaged, WrongIdentity, DiskFailed.
     """
     header = read_header(disk, path, remedy)
@@ -254,8 +265,10 @@ def read_chunks(disk: Disk, path: Path, identity: Identity | None, remedy: str =
         if record.type == END:
             if record.payload != digest.digest():
                 raise Damaged(path, offset, "the checksum of the whole file does not match", remedy)
-            if disk.size(path) != offset + len(data):
-                raise Damaged(path, offset + len(data), "something follows the end", remedy)
+            offset += len(data)
+            following = (disk.size(path) if end is None else end) - offset
+            if following and (end is None or any(_read(disk, path, offset, following))):
+                raise Damaged(path, offset, "something follows the end", remedy)
             return
         yield record.payload
         digest.update(data)

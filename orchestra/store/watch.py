@@ -129,11 +129,14 @@ class HistoryWatch:
         return batch
 
     def _progress(self) -> WatchBatch | None:
-        """What was asked of a watch that begins in the future: that nothing concerned it so far."""
+        """What was asked of a watch that begins in the future: that nothing concerned it so far.
+
+        Never less than its reader has been told, perhaps by another member, which is not as far behind.
+        """
         if not self._asked:
             return None
         self._asked = False
-        return WatchBatch(self._hub.revision, ())
+        return WatchBatch(max(self._hub.revision, self._told), ())
 
     def changed(self, revision: int) -> None:
         """Something that concerns this watch happened at a revision: the hub says so."""

@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.cluster.backup import check_backup, restore_backup
+from orchestra.cluster.bootstrap import alone
+from orchestra.storage.disk import SystemDisk
+from orchestra.storage.errors import Damaged
 from tests.integration.real_etcd import COMMAND_SECONDS, Pair, serving_pair
 
 pytestmark = pytest.mark.timeout(60)
@@ -309,6 +313,12 @@ def test_snapshot_save(pair: Pair, tmp_path: Path) -> None:
     data = files["ours"].read_bytes()
     assert len(data) % 512 == len(files["etcd"].read_bytes()) % 512 == 32
     assert sha256(data[:-32]).digest() == data[-32:]
+    # And ours: it can be restored from.
+    assert check_backup(files["ours"]).revision
+    restore_backup(SystemDisk(), files["ours"], tmp_path / "m1", alone("m1"))
+    files["ours"].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(Damaged, match="something follows the end"):
+        check_backup(files["ours"])
 
 
 def test_check_perf_wants_an_empty_prefix(pair: Pair) -> None:

@@ -110,7 +110,7 @@ async def test_messages_arrive_in_order_from_whoever_sent_them() -> None:
 
 async def test_a_large_message_arrives_whole() -> None:
     async with ends(End(1), End(2)) as (one, two):
-        large = Propose(1, 2, 1, 0, [1], [bytes(6 * 1024 * 1024)])
+        large = Propose(1, 2, 1, 0, [1], [bytes(6 * 1024 * 1024)], 0)
         one.links.send([large])
         await two.until(lambda: bool(two.received))
         assert two.received == [large]
@@ -239,7 +239,7 @@ async def test_what_waits_is_bounded() -> None:
         one.links.connect({2: [f"127.0.0.1:{server.sockets[0].getsockname()[1]}"]})
         link = one.links._links[2]
         for _ in range(5):
-            one.links.send([Propose(1, 2, 1, 0, [1], [bytes(QUEUED_BYTES_MAX // 4)])])
+            one.links.send([Propose(1, 2, 1, 0, [1], [bytes(QUEUED_BYTES_MAX // 4)], 0)])
         assert link.dropped == 2
     finally:
         release.set()

@@ -46,6 +46,8 @@ class Disk:
 
     def __init__(self, rng: random.Random) -> None:
         self.full = False
+        # Bytes that are left for snapshots; None: as many as they need.
+        self.room_for_snapshots: int | None = None
         self.sync_fails = False
         self.fuse: int | None = None
         self.bytes_written = 0
@@ -135,7 +137,7 @@ class Disk:
         self.room()
         inode = _Inode()
         self._change((path, inode))
-        return _File(self, inode, 0)
+        return _File(self, inode, 0, is_snapshot=".snapshot" in path.name)
 
     def append(self, path: Path, offset: int) -> File:
         return _File(self, self._inode(path), offset)
@@ -181,7 +183,8 @@ class _Lock:
 
 
 class _File:
-    def __init__(self, disk: Disk, inode: _Inode, offset: int) -> None:
+    def __init__(self, disk: Disk, inode: _Inode, offset: int, *, is_snapshot: bool = False) -> None:
+        self._is_snapshot = is_snapshot
         self._disk = disk
         self._inode = inode
         self._offset = offset
@@ -190,6 +193,10 @@ class _File:
         inode, end = self._inode, self._offset + len(data)
         if end > len(inode.content) or self._disk.full:
             self._disk.room()
+        if self._is_snapshot and self._disk.room_for_snapshots is not None:
+            self._disk.room_for_snapshots -= len(data)
+            if self._disk.room_for_snapshots < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
         inode.touch(self._offset, end)
         if self._offset > len(inode.content):
             inode.content.extend(bytes(self._offset - len(inode.content)))

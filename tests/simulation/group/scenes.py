@@ -224,24 +224,17 @@ async def _fill_disk(t: Turbulence) -> None:
 
 
 async def _no_room_for_a_snapshot(t: Turbulence) -> None:
-    """A member was away until what it lacks is forgotten, and its disk is full when it is sent a snapshot."""
+    """A member was away until what it lacks is forgotten, and has no room for the snapshot that it is sent."""
     node = t.any_node()
     if node is None or node is t.world.leader():
         return
     node.kill()
     await asyncio.sleep(1.0 + t.rng.random() * 3.0)
-    if node.up or node.id in t.world.removed:
-        return
-    node.boot()
-    for _ in range(100):
-        if node.member is not None or not node.up:
-            break
-        await asyncio.sleep(0.01)
-    t.world.say(f"{node.name}: the disk is full")
-    node.disk.full = True
-    await t.wait(4.0)
-    node.disk.full = False
+    node.disk.room_for_snapshots = t.rng.choice((0, 300, 1500))
+    t.world.say(f"{node.name}: the disk has room for {node.disk.room_for_snapshots} bytes of a snapshot")
     await _comes_back(t, node)
+    await t.wait(6.0)
+    node.disk.room_for_snapshots = None
 
 
 async def _fail_sync(t: Turbulence) -> None:
@@ -389,7 +382,7 @@ _FAULTS: dict[str, tuple[Fault, float]] = {
     "cut one way": (_cut_one_way, 1.0),
     "weather": (_weather, 2.0),
     "fill disk": (_fill_disk, 0.7),
-    "no room for a snapshot": (_no_room_for_a_snapshot, 0.4),
+    "no room for a snapshot": (_no_room_for_a_snapshot, 1.0),
     "fail sync": (_fail_sync, 0.7),
     "jump clock": (_jump_clock, 0.5),
     "move leader": (_move_leader, 0.7),

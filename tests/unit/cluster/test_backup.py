@@ -4,6 +4,8 @@ import errno
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -120,19 +122,47 @@ def test_a_restored_member_never_belongs_to_the_old_cluster(tmp_path: Path, save
     assert not (tmp_path / "m1").exists()
 
 
-def test_one_flipped_bit_or_missing_byte_is_found(tmp_path: Path, saved: Path) -> None:
+def as_etcdctl_writes_it(backup: bytes) -> bytes:
+    padded = backup + bytes(-len(backup) % 512)
+    return padded + sha256(padded).digest()
+
+
+def test_what_etcdctl_saved_is_a_backup(tmp_path: Path, saved: Path, machine: Machine) -> None:
+    info = check_backup(saved)
+    whole = as_etcdctl_writes_it(saved.read_bytes())
+    saved.write_bytes(whole)
+    assert check_backup(saved) == replace(info, bytes=len(whole))
+    restore_backup(SystemDisk(), saved, tmp_path / "m1", alone("m1"))
+    directory = DataDirectory.open(SystemDisk(), tmp_path / "m1", "m1", SEGMENT_BYTES)
+    assert state_hash(directory.machine) == state_hash(machine)
+    directory.close()
+    zeros = saved.read_bytes()[:-32] + bytes(512)
+    saved.write_bytes(zeros + sha256(zeros).digest())
+    assert check_backup(saved).hash == info.hash
+
+
+@pytest.mark.parametrize("etcdctl", [False, True], ids=["as it is", "as etcdctl writes it"])
+def test_one_flipped_bit_or_missing_byte_is_found(tmp_path: Path, saved: Path, etcdctl: bool) -> None:
     whole = saved.read_bytes()
+    ends = {len(whole)} if etcdctl else set()
+    if etcdctl:
+        whole = as_etcdctl_writes_it(whole)
+        saved.write_bytes(whole)
+        assert check_backup(saved)
     for offset in range(len(whole)):
         broken = bytearray(whole)
         broken[offset] ^= 1 << offset % 8
         saved.write_bytes(broken)
         with pytest.raises((Damaged, WrongIdentity), match=str(saved)):
             check_backup(saved)
+        if offset in ends:
+            # Cut there it is a whole backup.
+            continue
         saved.write_bytes(whole[:offset])
         with pytest.raises((Damaged, WrongIdentity), match=str(saved)):
             check_backup(saved)
     saved.write_bytes(whole[:-1])
-    with pytest.raises(Damaged, match=r"damaged at offset \d+: .* of 32 bytes\. Save another one"):
+    with pytest.raises(Damaged, match=r"damaged at offset \d+: .*\. Save another one"):
         restore_backup(SystemDisk(), saved, tmp_path / "m1", alone("m1"))
     assert not (tmp_path / "m1").exists()
 

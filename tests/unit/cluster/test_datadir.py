@@ -159,6 +159,7 @@ def test_a_disk_too_full_for_a_snapshot_leaves_state_and_log(tmp_path: Path, onl
         with pytest.raises(DiskFull):
             install(directory, mark(50, term=4), reached(50))
     assert (directory.mark.index, directory.journal.last_index) == (0, 9)
+    assert list((tmp_path / "snapshots").iterdir()) == []
     disk.write_error = None
     directory.journal.append(HardState(2, 7, 3), entries(10, 1, term=2))
     install(directory, mark(50, term=4), reached(50))

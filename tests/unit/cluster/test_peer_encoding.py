@@ -7,7 +7,7 @@ from orchestra.raft.model import AppendRequest, Entry, EntryKind, Heartbeat
 
 FRM, TO = 2**63 + 5, 7
 MESSAGES: list[PeerMessage] = [
-    Propose(FRM, TO, term=3, settled=2**63, sequences=[2**63, 2**63 + 1], commands=[b"a", b""]),
+    Propose(FRM, TO, term=3, settled=2**63, sequences=[2**63, 2**63 + 1], commands=[b"a", b""], life=2**62),
     ProposeRefused(FRM, TO, term=3, sequences=[1, 2], busy=True),
     Ask(FRM, TO, pb.Ask(id=9, keep_alive=-4)),
     Answer(FRM, TO, pb.Answer(id=9, refusal="LeaseNotFound", message="gone", number=-1)),

@@ -13,6 +13,7 @@ A file is a row of blocks, parted by an empty line: commands, a line `----`, wha
     stabilize        works and delivers until all is quiet
     drop A->B | heal     from now on that way is cut | none is
     crash N | restart N | snapshot N [KEEP]
+    full N | room N  its disk has no room for another's snapshot | has it again
     log N | status [N] | progress N
 """
 
@@ -85,7 +86,7 @@ def _message(message: Message, numbers: dict[int, int]) -> str:
             end = ", the last" if message.last else ""
             return f"{head}snapshot {message.mark.term}/{message.mark.index} piece {message.sequence}{end}"
         case SnapshotResponse():
-            done = ", done" if message.done else ""
+            done = ", done" if message.done else ", no room" if message.refused else ""
             return f"{head}snapshot at {message.index}: {message.received} pieces{done}"
         case ReadRequest():
             return f"{head}read {numbers.setdefault(message.id, len(numbers) + 1)}?"
@@ -178,6 +179,11 @@ class Dialogue:
         node = self.group.nodes[number]
         if not node.up or (ready := node.core.ready()) is None:
             return False
+        if node.full and ready.chunks:
+            self.said.append(
+                f"{number}: has no room for piece {', '.join(str(c.sequence) for c in ready.chunks)}"
+            )
+            ready = node.core.abandon_incoming()
         self.describe(number, ready)
         self.group.send(ready.send_now)
         node.persist(ready)
@@ -252,6 +258,12 @@ class Dialogue:
 
     def do_restart(self, words: list[str], named: dict[str, str]) -> None:
         self.group.nodes[int(words[0])].start()
+
+    def do_full(self, words: list[str], named: dict[str, str]) -> None:
+        self.group.nodes[int(words[0])].full = True
+
+    def do_room(self, words: list[str], named: dict[str, str]) -> None:
+        self.group.nodes[int(words[0])].full = False
 
     def do_snapshot(self, words: list[str], named: dict[str, str]) -> None:
         node = self.group.nodes[int(words[0])]

@@ -62,6 +62,8 @@ class Node:
         self.seed = seed
         self.starts = 0
         self.up = False
+        # Its disk has no room for a snapshot.
+        self.full = False
         self.start()
 
     def start(self) -> None:
@@ -144,6 +146,8 @@ class Group:
         if not node.up or (ready := node.core.ready()) is None:
             return False
         self.send(ready.send_now)
+        if node.full and ready.chunks:
+            ready = node.core.abandon_incoming()
         node.persist(ready)
         self.send(ready.send_after_sync)
         self.finish(node, ready)

@@ -91,7 +91,7 @@ class Schedule:
         )
         self.checker = Checker(self.group)
         self.proposed = 0
-        self.asked = 0
+        self.asked = self.abandoned = 0
         self.loss = self.rng.choice([0.0, 0.05, 0.3])
         self.repeats = self.rng.choice([0.0, 0.2])
         self.in_order = self.rng.random() < 0.5
@@ -167,6 +167,9 @@ class Schedule:
             self.checker.persisted(node, written)
             node.disk.write(ready.hard_state, written)
             return node.crash()
+        if ready.chunks and rng.random() < 0.2:
+            ready = node.core.abandon_incoming()
+            self.abandoned += 1
         self.checker.persisted(node, ready.entries)
         node.persist(ready)
         if crash_at == 2:
@@ -288,7 +291,7 @@ def test_safety_holds_in_any_order_of_events_and_all_converge_once_healed(seed: 
 
 
 def test_the_schedules_reach_what_they_are_to_test() -> None:
-    seen = {"leaders": 0, "configurations": 0, "snapshots": 0, "restarts": 0, "reads": 0}
+    seen = {"leaders": 0, "configurations": 0, "snapshots": 0, "restarts": 0, "reads": 0, "abandoned": 0}
     for seed in range(15):
         schedule = Schedule(seed)
         schedule.run(STEPS)
@@ -300,6 +303,7 @@ def test_the_schedules_reach_what_they_are_to_test() -> None:
         seen["restarts"] += sum(node.starts - 1 for node in nodes)
         seen["reads"] += sum(read.index is not None for node in nodes for read in node.reads)
         seen["snapshots"] += sum(bool(node.chunks) for node in nodes)
+        seen["abandoned"] += schedule.abandoned
     assert min(seen.values()) >= 10, seen
 
 

@@ -1,6 +1,7 @@
 """Snapshots: paper §7, thesis §5."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -9,6 +10,7 @@ from orchestra.raft.model import (
     AppendResponse,
     Configuration,
     HeartbeatResponse,
+    Message,
     SnapshotChunk,
     SnapshotMark,
     SnapshotResponse,
@@ -229,3 +231,74 @@ def test_what_is_not_applied_is_not_forgotten() -> None:
     member = core(entries(1, 1), term=1)
     with pytest.raises(ValueError, match="cannot be forgotten"):
         member.compact(1)
+
+
+class TestNoRoom:
+    """What could not be kept is given up, and sent again later."""
+
+    def test_all_is_as_before_and_the_leader_is_told(self) -> None:
+        member = core(entries(1, 1, 2), term=3, commit=2)
+        drain(member)
+        member.step(append(3, (2, 3), [entry(3, 4)]))
+        member.step(piece(9, 0))
+        member.step(piece(9, 1, last=True))
+        ready = member.ready()
+        assert ready is not None
+        assert ready.install is not None
+        instead = member.abandon_incoming()
+        assert (instead.chunks, instead.install, instead.entries) == ((), None, [])
+        # That entry 4 is there is not said either: it is not written yet.
+        assert instead.send_after_sync == [SnapshotResponse(1, 2, 3, 9, 0, stream=1, refused=True)]
+        member.advance(instead)
+        assert (member.last_index, member.commit, member.applied) == (4, 2, 2)
+        assert log_terms(member) == [1, 1, 2, 3]
+        (after,) = drain(member)
+        assert [each.index for each in after.entries] == [4]
+        # The rest of that sending is of no use; a new one is.
+        assert to(member, piece(9, 2)) == [SnapshotResponse(1, 2, 3, 9, 0, stream=1)]
+        to(member, piece(9, 0, stream=2), piece(9, 1, last=True, stream=2))
+        assert (member.last_index, member.commit, member.applied) == (9, 9, 9)
+
+    def test_what_is_to_be_written_anyway_stays(self) -> None:
+        member = core(entries(1), term=1)
+        member.step(append(3, (1, 1), [entry(3, 2)], commit=1))
+        member.step(piece(9, 0))
+        assert member.ready() is not None
+        instead = member.abandon_incoming()
+        assert instead.hard_state is not None
+        assert (instead.hard_state.term, instead.must_sync) == (3, True)
+        assert [each.index for each in instead.entries] == [2]
+        assert [type(message) for message in instead.send_after_sync] == [AppendResponse, SnapshotResponse]
+
+    def test_there_is_nothing_to_abandon_without_a_piece(self) -> None:
+        member = core(entries(1), term=1)
+        with pytest.raises(AssertionError):
+            member.abandon_incoming()
+        member.step(append(3, (1, 1)))
+        assert member.ready() is not None
+        with pytest.raises(AssertionError):
+            member.abandon_incoming()
+
+    def test_the_leader_waits_longer_each_time_up_to_a_bound(self) -> None:
+        group = behind()
+        group.nodes[3].full = True
+        sent_at = []
+        send = group.send
+        tick = 0
+
+        def watching(messages: Sequence[Message]) -> None:
+            if any(isinstance(message, SnapshotChunk) for message in messages):
+                sent_at.append(tick)
+            send(messages)
+
+        group.send = watching  # type: ignore[method-assign]
+        while len(sent_at) < 8:
+            group.tick()
+            tick += 1
+        waits = [after - before for before, after in itertools.pairwise(sent_at)]
+        assert waits == sorted(waits)
+        assert waits[0] >= 10
+        assert 160 <= waits[-1] <= 165
+        group.nodes[3].full = False
+        group.tick(170)
+        assert group.nodes[3].state == group.nodes[1].state

@@ -194,7 +194,9 @@ async def test_a_watch_of_the_future_says_how_far_it_is_and_waits(store: MemoryS
         now = await put(store, b"k")
         watch.request_progress()
         batch = await anext(watch)
-        assert (batch.revision, list(batch.events)) == (now, [])
+        # Who resumes here was told all before it elsewhere: never less than that.
+        assert (batch.revision, list(batch.events)) == (start - 1, [])
+        assert now < start - 1
         await put(store, b"k")
         revision = await put(store, b"k")
         assert [event.kv.mod_revision for event in (await anext(watch)).events] == [revision]
