@@ -318,6 +318,7 @@ class World:
         self.quiet = True
         for node in self.nodes.values():
             node.disk.full = node.disk.sync_fails = False
+            node.disk.room_for_snapshots = None
             node.disk.fuse = None
             if node.process is not None:
                 node.process.stopped = False
