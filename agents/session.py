@@ -18,6 +18,7 @@ import grpc.aio
 from agents.masters import Masters
 from orchestra.aio.rpc.channel import open_channel
 from orchestra.aio.rpc.keys import LOST_MASTER
+from orchestra.aio.rpc.status import plain_cause
 from orchestra.base.log import get_logger
 from orchestra.pb import agent_v1_pb2 as wire
 from orchestra.pb import agent_v1_pb2_grpc as rpc
@@ -98,6 +99,8 @@ class Session:
         self._settling: deque[tuple[int, asyncio.Task[None] | None]] = deque()
         self._wake = asyncio.Event()
         self._connected = False
+        # Bound: what few masters say in a few words each.
+        self._complained: set[tuple[str, str]] = set()
         self._goodbye: wire.Goodbye | None = None
         self._said_goodbye = asyncio.Event()
         self.synced = asyncio.Event()
@@ -129,17 +132,13 @@ class Session:
 
     async def run(self) -> None:
         """Dials for ever."""
-        lost_said = False
         while True:
             master = self._masters.take()
             self._synced_here = False
             try:
                 wait_ms = await self._talk(master)
-                lost_said = False
             except _BROKEN as error:
-                if not lost_said:
-                    log.warning("no master", master=master, why=_said(error))
-                    lost_said = True
+                self._complain("no master", master, _said(error))
                 if self._connected:
                     wait_ms = self._masters.ended(master, synced=self._synced_here)
                 else:
@@ -178,12 +177,18 @@ class Session:
         lost = ((LOST_MASTER, self._masters.lost),) if self._masters.lost else ()
         return (*self._token, *lost) or None
 
+    def _complain(self, what: str, master: str, why: str) -> None:
+        """Once for each master and cause, until one has given this agent its orders again."""
+        if (master, why) not in self._complained:
+            self._complained.add((master, why))
+            log.warning(what, master=master, why=why)
+
     def _refused(self, master: str, refused: wire.Refused) -> int:
         """Milliseconds to stay away."""
         if refused.leader_address:
             log.info("sent on to the leading master", master=master, leader=refused.leader_address)
             return self._masters.redirected(refused.leader_address)
-        log.warning("refused by the master", master=master, why=refused.reason)
+        self._complain("refused by the master", master, refused.reason)
         return self._masters.refused(int(refused.retry_after_ms))
 
     @staticmethod
@@ -226,6 +231,7 @@ class Session:
                         self.synced.set()
                         # Not at the welcome: a session that ends between the two, each time, is no success.
                         self._synced_here = True
+                        self._complained.clear()
                         self._masters.synced()
                     self._settled()
                 case "drained":
@@ -291,5 +297,5 @@ async def _dial(master: str) -> AsyncIterator["rpc.AgentsAsyncStub"]:
 
 def _said(error: BaseException) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
-        return f"{error.code().name}: {error.details()}"
+        return plain_cause(error)
     return str(error) or type(error).__name__
