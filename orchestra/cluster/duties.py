@@ -61,6 +61,7 @@ class LeaderDuties:
             raise NotLeader(self._core.leader)
         match question.WhichOneof("question"):
             case "keep_alive":
+                await self._knows(tenure, question.keep_alive)
                 seconds = await tenure.leases.keep_alive(question.keep_alive)
                 # Only a leader that is one now may have said so: another could have ended the lease.
                 await self._read_barrier()
@@ -68,6 +69,7 @@ class LeaderDuties:
                     raise NotLeader(self._core.leader)
                 return pb.Answer(number=seconds)
             case "remaining":
+                await self._knows(tenure, question.remaining)
                 return pb.Answer(number=tenure.leases.remaining_seconds(question.remaining))
             case "member_add":
                 return await self.add(question.member_add)
@@ -81,6 +83,11 @@ class LeaderDuties:
                 return await self.hand_over(question.move_leader)
             case _:
                 raise StoreUnavailable("a question that this version does not know")
+
+    async def _knows(self, tenure: Tenure, lease: int) -> None:
+        """Whoever was told of a grant by another member may be ahead of what is applied here."""
+        if not tenure.leases.knows(lease):
+            await self._read_barrier()
 
     async def add(self, asked: pb.MemberAdd) -> pb.Answer:
         """Raises: MembershipRefused."""

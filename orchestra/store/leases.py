@@ -52,6 +52,10 @@ class LeaseOwner:
         """A lease is gone."""
         self._book.forget(lease)
 
+    def knows(self, lease: int) -> bool:
+        """Whether there is such a lease, as far as is applied."""
+        return lease in self._machine.leases
+
     async def keep_alive(self, lease: int) -> int:
         """Starts a lease's time anew; its time to live in seconds. Raises: LeaseNotFound."""
         record = self._machine.leases.get(lease)

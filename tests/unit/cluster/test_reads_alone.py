@@ -85,3 +85,26 @@ async def test_a_lone_voter_reads_what_a_learner_has_answered(tmp_path: Path) ->
         disk.through()
         assert (await asyncio.wait_for(reading, WAIT_SECONDS)).kvs
         await next_one
+
+
+async def test_a_lease_is_kept_where_its_grant_is_not_applied_yet(tmp_path: Path) -> None:
+    group = Group(tmp_path, 1)
+    disk = group.disks["m1"] = SlowDisk()
+    async with group:
+        leader = await group.leader()
+        learner = await group.join("m2")
+        await learner.store.txn(put(b"before"))
+        disk.held = True
+        granting = asyncio.ensure_future(learner.store.lease_grant(60))
+        await until(lambda: disk.waiting)
+        next_one = asyncio.ensure_future(leader.store.txn(put(b"next")))
+        await asyncio.sleep(0)
+        disk.let_one()
+        lease = await asyncio.wait_for(granting, WAIT_SECONDS)
+        keeping = asyncio.ensure_future(leader.keep_alive(lease))
+        asking = asyncio.ensure_future(leader.lease_remaining(lease))
+        await asyncio.sleep(0.05)
+        disk.through()
+        assert await asyncio.wait_for(keeping, WAIT_SECONDS) == 60
+        assert await asyncio.wait_for(asking, WAIT_SECONDS) == 60
+        await next_one
