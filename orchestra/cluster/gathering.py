@@ -14,6 +14,8 @@ from collections.abc import Callable
 _SEVERAL = 4
 # Of those seen at once, how many are waited for; for all of them would be waiting for the slowest.
 _SHARE = 0.9
+# Of more than so many, half: they are read while the other half is written.
+_MANY = 16
 # Without anybody new; and in all.
 _PAUSE_SECONDS = 0.003
 _LONGEST_SECONDS = 0.010
@@ -47,7 +49,7 @@ class Gathering:
     def holds(self, unsent: int, waiting: int, waiting_bytes: int) -> bool:
         """Whether what is unsent is to wait for more. waiting: with what is on its way."""
         self.seen(waiting)
-        wanted = int(self._callers * _SHARE)
+        wanted = min(int(self._callers * _SHARE), max(_MANY, self._callers // 2))
         if self._callers < _SEVERAL or unsent >= wanted or waiting_bytes >= _ENOUGH_BYTES:
             self.end()
             return False

@@ -34,14 +34,22 @@ async def test_a_few_callers_never_wait() -> None:
 async def test_most_of_those_seen_at_once_are_waited_for() -> None:
     woken = Woken()
     gathering = Gathering(woken)
-    gathering.seen(20)
+    gathering.seen(10)
     assert gathering.holds(1, 1, 100)
     # Whoever comes before need not wake anybody.
-    assert gathering.wanted == 18
-    assert not gathering.holds(18, 18, 1800)
+    assert gathering.wanted == 9
+    assert not gathering.holds(9, 9, 900)
     assert gathering.wanted == 0
     await asyncio.sleep(0.01)
     assert woken.times == 0
+
+
+async def test_of_many_one_half_is_read_while_the_other_is_written() -> None:
+    gathering = Gathering(Woken())
+    gathering.seen(64)
+    assert gathering.holds(1, 33, 3300)
+    assert gathering.wanted == 32
+    assert not gathering.holds(32, 64, 6400)
 
 
 async def test_after_a_pause_that_many_are_expected() -> None:
