@@ -6,9 +6,9 @@ from dataclasses import replace
 from orchestra.aio.backoff import Backoff
 from orchestra.aio.supervisor import Supervisor
 from orchestra.apiserver.members import Masters, hex_id
-from orchestra.base.errors import ApiError
+from orchestra.base.errors import ApiError, Unavailable
 from orchestra.base.log import get_logger
-from orchestra.cli.masters.joining import first_start
+from orchestra.cli.masters.joining import first_start, has_run
 from orchestra.cli.masters.settings import MasterSettings
 from orchestra.cli.processes import first_of
 from orchestra.cluster.driver import MemberRemoved
@@ -179,17 +179,34 @@ class Embedded:
                 return
 
 
+class Introduction:
+    """What this master answers to Hello, which others ask from before its store is open."""
+
+    def __init__(self, *, is_new: bool) -> None:
+        """is_new: it has never run on its data directory."""
+        self._is_new = is_new
+        self.member: Member | None = None
+
+    def hello(self) -> pb.HelloResponse:
+        """What the member knows of the cluster; nothing, for a master that is new.
+
+        Raises: Unavailable while one that has run before opens its store: who asks whether it is known must
+        not take that for a no.
+        """
+        if self.member is not None:
+            return _hello(self.member)
+        if not self._is_new:
+            raise Unavailable("this master is still opening its store: ask again", retry_after_ms=100)
+        return pb.HelloResponse()
+
+
 async def open_embedded(settings: MasterSettings) -> Embedded:
     """Opens the store, having found out with whom.
 
     Raises: OrchestraError when the disk, the peers or the flags say that it must not.
     """
-    members: list[Member] = []
-
-    def hello() -> pb.HelloResponse:
-        return _hello(members[0]) if members else pb.HelloResponse()
-
-    links = PeerLinks(hello) if settings.peer_listen else None
+    introduction = Introduction(is_new=not await asyncio.to_thread(has_run, settings.data_dir))
+    links = PeerLinks(introduction.hello) if settings.peer_listen else None
     try:
         if links is not None:
             await links.listen(settings.peer_listen)
@@ -200,17 +217,25 @@ async def open_embedded(settings: MasterSettings) -> Embedded:
         if links is not None:
             await links.close()
         raise
-    members.append(member)
+    introduction.member = member
     if links is not None:
         links.identify(member.cluster_id, int(member.member_id, 16))
     return Embedded(settings, member, links)
 
 
 def _hello(member: Member) -> pb.HelloResponse:
-    """What this member knows of the cluster."""
+    """What this member knows of the cluster.
+
+    A leader's word, by which others learn that they were removed, is of what is committed: a change that
+    never comes true removes nobody.
+    """
+    core = member.core
+    leads = core.leader == core.node
     return pb.HelloResponse(
         cluster=member.cluster_id,
         member=int(member.member_id, 16),
         leader=member.leader,
-        configuration=configuration_to_wire(member.core.configuration),
+        configuration=configuration_to_wire(
+            core.configuration_at(core.commit) if leads else core.configuration
+        ),
     )

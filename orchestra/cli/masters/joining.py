@@ -34,7 +34,7 @@ async def first_start(settings: MasterSettings) -> Bootstrap | None:
 
     Raises: OrchestraError when it must not start empty, or is not let in.
     """
-    if await asyncio.to_thread(_has_run, settings.data_dir):
+    if await asyncio.to_thread(has_run, settings.data_dir):
         return None
     if settings.join:
         return await _joined(settings)
@@ -47,7 +47,8 @@ async def first_start(settings: MasterSettings) -> Bootstrap | None:
     return bootstrap.alone(settings.name, (settings.peer_advertise,) if settings.peer_advertise else ())
 
 
-def _has_run(data_dir: Path) -> bool:
+def has_run(data_dir: Path) -> bool:
+    """Whether a master has run on a data directory. Blocks. Raises: OrchestraError."""
     disk = SystemDisk()
     try:
         return data_dir.is_dir() and load_identity(disk, data_dir) is not None
