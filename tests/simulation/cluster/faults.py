@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestra.base.errors import ApiError
 from orchestra.mvcc.errors import Refused
 from orchestra.store.contract import StoreUnavailable
+from tests.simulation.cluster.masters import SKEW_NS_MAX
 from tests.simulation.cluster.node import Node
 from tests.simulation.cluster.telling import INJECTED
 from tests.simulation.group.scenes import _FAULTS as FAULTS
@@ -15,8 +16,6 @@ from tests.simulation.group.scenes import Turbulence
 if TYPE_CHECKING:
     from tests.simulation.cluster.world import World
 
-# How far a machine's clock may be off: what is written with times compares those of several machines.
-SKEW_NS_MAX = 400_000_000
 # Of a group's faults, those that befall masters here; who belongs to the group stays.
 MASTER_FAULTS = (
     "kill",

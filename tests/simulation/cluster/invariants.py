@@ -51,7 +51,7 @@ class Invariants:
         self.state = world.state
         # Since when the cluster is led by one that can write.
         self.steady_since: float | None = None
-        self.rollouts = Rollouts(self.state, self._now, world.now, LAG_SECONDS)
+        self.rollouts = Rollouts(self.state, self._now, world.now, LAG_SECONDS, world.masters.doubt_seconds)
         self.evictions = 0
         self._world = world
         # Time in which the cluster could be written, up to the last tick; who may lag, lags by that.

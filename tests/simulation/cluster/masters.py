@@ -37,6 +37,8 @@ SETTINGS = MemberSettings(
     snapshot_catch_up_entries=100,
     retention=Retention(),
 )
+# How far a machine's clock may be off: what is written with times compares those of several machines.
+SKEW_NS_MAX = 400_000_000
 # How much faster or slower a machine's clock may run.
 RATE_ERROR = 0.02
 
@@ -176,6 +178,7 @@ class Masters(group.World):
 
     def __init__(self, seed: int, number: int, settings: ControllerSettings, *, skewed: bool) -> None:
         self.skewed = skewed
+        self.doubt_seconds = 2 * SKEW_NS_MAX / NS_PER_SECOND if skewed else 0.0
         self.controller_settings = settings
         super().__init__(seed, number)
         self.watchers.clear()
@@ -200,7 +203,7 @@ class Masters(group.World):
             if mandate is None or reign is None or master.gate is None or master.gate.hub is None:
                 continue
             guards = reign.objects._access.guards
-            if master.name == mandate.name and [each.value for each in guards] == [mandate.revision]:
+            if master.name == mandate.name and all(each.value == mandate.revision for each in guards):
                 return master
         return None
 

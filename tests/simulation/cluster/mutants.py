@@ -1,12 +1,14 @@
 """Bugs to be planted in what masters do, to see that clusters by seed bring them to light."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from orchestra.apiserver.gate import AgentsGate
 from orchestra.cluster.running import RunningMember
 from orchestra.controllers.nodes import NodesReconciler
+from orchestra.controllers.plans import nodes as plans
+from orchestra.controllers.plans.nodes import Disruption
 from orchestra.mvcc.machine import Machine
 from orchestra.mvcc.model import Compare, Txn
 from orchestra.store.leadership import LEADER_KEY
@@ -45,23 +47,25 @@ async def _reads_at_once(self: RunningMember) -> None:
 
 
 # What is put in the place of what; a function of the real one where it is still needed.
-_MUTANTS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
-    "controllers write without a guard": (ObjectStore, "guarded", lambda real: _unguarded),
-    "guards are not looked at": (Machine, "_write_txn", _guards_ignored),
-    "a new leader gives no fresh grace": (NodesReconciler, "_awaited_until_ns", lambda real: _no_fresh_grace),
-    "a deposed leader keeps its agents": (AgentsGate, "close", lambda real: _doors_stay_open),
-    "reads do not wait": (RunningMember, "read_barrier", lambda real: _reads_at_once),
+_Patch = tuple[Any, str, Callable[[Any], Any]]
+_MUTANTS: dict[str, tuple[_Patch, ...]] = {
+    "controllers write without a guard": ((ObjectStore, "guarded", lambda real: _unguarded),),
+    "guards are not looked at": ((Machine, "_write_txn", _guards_ignored),),
+    "a new leader gives no fresh grace": (
+        (NodesReconciler, "_awaited_until_ns", lambda real: _no_fresh_grace),
+        (plans, "disruption", lambda real: lambda total, lost: Disruption.NONE),
+    ),
+    "a deposed leader keeps its agents": ((AgentsGate, "close", lambda real: _doors_stay_open),),
+    "reads do not wait": ((RunningMember, "read_barrier", lambda real: _reads_at_once),),
 }
-MUTANTS = tuple(_MUTANTS)
 
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """While it lasts, the bug is there."""
-    owner, attribute, made = _MUTANTS[name]
-    real = getattr(owner, attribute)
-    setattr(owner, attribute, made(real))
-    try:
+    with ExitStack() as stack:
+        for owner, attribute, made in _MUTANTS[name]:
+            real = getattr(owner, attribute)
+            stack.callback(setattr, owner, attribute, real)
+            setattr(owner, attribute, made(real))
         yield
-    finally:
-        setattr(owner, attribute, real)

@@ -53,9 +53,14 @@ class Rollouts:
     """
 
     def __init__(
-        self, state: State, now: Callable[[], float], time: Callable[[], float], lag_seconds: float
+        self,
+        state: State,
+        now: Callable[[], float],
+        time: Callable[[], float],
+        lag_seconds: float,
+        doubt_seconds: float,
     ) -> None:
-        """now: time in which the cluster could be written. time: all of it."""
+        """now: time in which the cluster could be written. time: all of it. doubt_seconds: how far clocks are apart."""
         self.user_deleted: set[str] = set()
         self.meddled: dict[str, float] = {}
         self.checked_deletions = 0
@@ -63,6 +68,7 @@ class Rollouts:
         self._state = state
         self._now = now
         self._time = time
+        self._doubt_ns = round(doubt_seconds * NS)
         self._lag = lag_seconds
         self._rollouts: dict[str, _Rollout] = {}
 
@@ -112,7 +118,7 @@ class Rollouts:
             for pod in self._state.owned(POD, found.metadata.uid)
         ]
 
-    def _is_available(self, pod: core.Pod, deployment: apps.Deployment) -> bool:
+    def _is_available(self, pod: core.Pod, deployment: apps.Deployment, doubt_ns: int = 0) -> bool:
         since = ready_since_ns(pod)
         if since is None or not is_active(pod):
             return False
@@ -120,7 +126,7 @@ class Rollouts:
         owner = self._state.by_uid(controller_uid(pod))
         own_seconds = owner.spec.minReadySeconds if owner is not None else 0
         # A set that was just adopted, or whose Deployment was just changed, still says what it was told before.
-        return wall_ns - since >= max(deployment.spec.minReadySeconds, own_seconds) * NS
+        return wall_ns - since >= max(deployment.spec.minReadySeconds, own_seconds) * NS - doubt_ns
 
     def _pod(self, old: core.Pod | None, new: core.Pod | None) -> None:
         deployment = self._deployment_of(new if new is not None else old)
@@ -129,7 +135,9 @@ class Rollouts:
         kept = self._rollouts[deployment.metadata.uid]
         was = old is not None and self._is_available(old, deployment)
         still = new is not None and self._is_available(new, deployment)
-        count = sum(self._is_available(pod, deployment) for pod in self._pods(deployment))
+        # Whoever counted them had another clock than who said that they were ready.
+        pods = self._pods(deployment)
+        count = sum(self._is_available(pod, deployment, self._doubt_ns) for pod in pods)
         if was and not still:
             assert old is not None
             taken = new is None or is_deleting(new)

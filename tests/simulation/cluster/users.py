@@ -101,10 +101,11 @@ class User:
             try:
                 return await self._ask(masters[self._at % len(masters)], ask)
             except Unavailable as error:
+                # Whether it broke or was refused: the next call is another master's.
+                self._at += 1
                 if write and not (isinstance(error, _Unreached) or error.not_done):
                     raise
                 meant = error
-            self._at += 1
             tried += 1
             wait = 0.0 if tried % len(masters) else backoff.next_ms() / 1000
             if self._world.now() + wait >= give_up:
