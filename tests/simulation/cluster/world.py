@@ -14,7 +14,8 @@ from orchestra.objects.kinds import Kind
 from tests.simulation.cluster import convergence
 from tests.simulation.cluster.invariants import Invariants
 from tests.simulation.cluster.masters import Masters
-from tests.simulation.cluster.node import ModelPod, Node
+from tests.simulation.cluster.node import Node
+from tests.simulation.cluster.pods import ModelPod
 from tests.simulation.cluster.state import Violation
 from tests.simulation.cluster.telling import describe, listening
 from tests.simulation.cluster.users import User
