@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc.aio
@@ -24,6 +25,8 @@ TALK: Final = f"/{pb.DESCRIPTOR.services_by_name['Peers'].full_name}/Talk"
 CLUSTER_KEY: Final = "orchestra-cluster"
 FROM_KEY: Final = "orchestra-from"
 TO_KEY: Final = "orchestra-to"
+# Where the caller is reached, with commas between.
+ADDRESSES_KEY: Final = "orchestra-addresses"
 # In what the peer answers first: it has taken the stream.
 TAKEN_KEY: Final = "orchestra-taken"
 
@@ -58,6 +61,15 @@ def size_of(message: PeerMessage) -> int:
     return _OVERHEAD_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this member is. cluster: the cluster's id, as text; member: its own; addresses: its own too."""
+
+    cluster: str
+    member: int
+    addresses: Sequence[str] = ()
+
+
 class PeerLink:
     """What one member says to one other.
 
@@ -68,8 +80,7 @@ class PeerLink:
 
     def __init__(
         self,
-        cluster: str,
-        member: int,
+        own: Identity,
         peer: int,
         addresses: Sequence[str],
         *,
@@ -80,7 +91,12 @@ class PeerLink:
         self.peer = peer
         self.addresses = tuple(addresses)
         self.dropped = 0
-        self._metadata = ((CLUSTER_KEY, cluster), (FROM_KEY, f"{member:x}"), (TO_KEY, f"{peer:x}"))
+        self._metadata = (
+            (CLUSTER_KEY, own.cluster),
+            (FROM_KEY, f"{own.member:x}"),
+            (TO_KEY, f"{peer:x}"),
+            (ADDRESSES_KEY, ",".join(own.addresses)),
+        )
         self._opened = opened
         self._lost = lost
         self._backoff = Backoff(REDIAL_MS_MIN, REDIAL_MS_MAX, rng=rng)

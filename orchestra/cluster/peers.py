@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestra.base.log import get_logger
 from orchestra.cluster.messages import PeerMessage
-from orchestra.cluster.peer_link import PeerLink
-from orchestra.cluster.peers_server import Identity, Listener, PeersServer
+from orchestra.cluster.peer_link import Identity, PeerLink
+from orchestra.cluster.peers_server import Listener, PeersServer
 from orchestra.cluster.transport import Lost, Receive
 from orchestra.pb import raft_v1_pb2 as pb
+
+# Who dials without being a peer yet, at most.
+CALLERS_MAX = 16
 
 log = get_logger("peers")
 
@@ -40,6 +43,7 @@ class PeerLinks:
         self._identity: Identity | None = None
         self._hooks: tuple[Receive, Lost, Lost] | None = None
         self._peers: dict[int, tuple[str, ...]] = {}
+        self._callers: dict[int, tuple[str, ...]] = {}
         self._links: dict[int, PeerLink] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -51,9 +55,9 @@ class PeerLinks:
         """
         return await self._server.start(address)
 
-    def identify(self, cluster: str, member: int) -> None:
-        """Who this member is: before that nobody is dialled and no stream is taken."""
-        self._identity = Identity(cluster, member)
+    def identify(self, cluster: str, member: int, addresses: Sequence[str] = ()) -> None:
+        """Who this member is, and its addresses: before that nobody is dialled and no stream is taken."""
+        self._identity = Identity(cluster, member, tuple(addresses))
         self._begin()
 
     def start(self, receive: Receive, lost: Lost, restored: Lost) -> None:
@@ -90,8 +94,8 @@ class PeerLinks:
     def _begin(self) -> None:
         if self._identity is None or self._hooks is None:
             return
-        receive, lost, _ = self._hooks
-        self._server.serve(self._identity, Listener(receive, self._arrived, lost))
+        receive, _, _ = self._hooks
+        self._server.serve(self._identity, Listener(receive, self._arrived, self._ended))
         self._link()
 
     def _link(self) -> None:
@@ -100,7 +104,7 @@ class PeerLinks:
         if identity is None or hooks is None:
             return
         _, lost, restored = hooks
-        wanted = {} if self._closed else self._peers
+        wanted = {} if self._closed else {**self._callers, **self._peers}
         for peer in [peer for peer in self._links if peer not in wanted]:
             closing = asyncio.ensure_future(self._links.pop(peer).close())
             self._closing.add(closing)
@@ -110,8 +114,7 @@ class PeerLinks:
             if link is None:
                 if peer != identity.member:
                     self._links[peer] = PeerLink(
-                        identity.cluster,
-                        identity.member,
+                        identity,
                         peer,
                         addresses,
                         opened=restored,
@@ -121,8 +124,20 @@ class PeerLinks:
             elif link.addresses != addresses:
                 link.move(addresses)
 
-    def _arrived(self, peer: int) -> None:
-        """A peer that dials can be dialled."""
+    def _arrived(self, peer: int, addresses: Sequence[str]) -> None:
+        """A peer that dials can be dialled. One that is no peer here as yet is answered where it says it is
+        reached: a leader that has joined may be the only one to tell a member that lags of its joining.
+        """
         link = self._links.get(peer)
         if link is not None:
             link.wake()
+        elif addresses and len(self._callers) < CALLERS_MAX:
+            self._callers[peer] = tuple(addresses)
+            self._link()
+
+    def _ended(self, peer: int) -> None:
+        """The stream from a peer has ended."""
+        if self._callers.pop(peer, None) is not None:
+            self._link()
+        if self._hooks is not None:
+            self._hooks[1](peer)

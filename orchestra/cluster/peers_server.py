@@ -1,18 +1,16 @@
 """The Peers service: what other members say to this one comes in here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-
-import grpc.aio
 
 from orchestra.aio.rpc.limits import PEER_BYTES_MAX, PEER_KEEPALIVE
 from orchestra.aio.rpc.server import Context, RpcServer, end_call
 from orchestra.base.errors import BadRequest, PreconditionFailed, Unavailable
 from orchestra.base.log import get_logger
 from orchestra.cluster.peer_encoding import decode
-from orchestra.cluster.peer_link import CLUSTER_KEY, FROM_KEY, TAKEN_KEY, TO_KEY
+from orchestra.cluster.peer_link import ADDRESSES_KEY, CLUSTER_KEY, FROM_KEY, TAKEN_KEY, TO_KEY, Identity
 from orchestra.cluster.transport import Lost, Receive
 from orchestra.pb import raft_v1_pb2 as pb
 from orchestra.pb import raft_v1_pb2_grpc as pb_grpc
@@ -21,19 +19,13 @@ log = get_logger("peers")
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this member is. cluster: the cluster's id, as text; member: its own."""
-
-    cluster: str
-    member: int
-
-
-@dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told of what comes in, of a peer whose stream stands, and of one whose stream has ended."""
+    """Who is told of what comes in, of a peer whose stream stands (and where it is reached), and of one whose
+    stream has ended.
+    """
 
     receive: Receive
-    arrived: Lost
+    arrived: Callable[[int, Sequence[str]], None]
     lost: Lost
 
 
@@ -71,13 +63,14 @@ class PeersServer(pb_grpc.PeersServicer):
         listener = self._listener
         if self._identity is None or listener is None:
             raise Unavailable("this member is not ready yet, or is stopping: dial again", retry_after_ms=100)
-        frm, to = self._identified(self._identity, context), self._identity.member
+        said = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+        frm, to = self._identified(self._identity, said), self._identity.member
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         before, self._streams[frm] = self._streams.get(frm), task
         if before is not None:
             end_call(before)
         await context.send_initial_metadata(((TAKEN_KEY, "yes"),))
-        listener.arrived(frm)
+        listener.arrived(frm, [each for each in said.get(ADDRESSES_KEY, "").split(",") if each])
         try:
             async for messages in requests:
                 listener.receive(decode(messages, frm, to))
@@ -94,9 +87,8 @@ class PeersServer(pb_grpc.PeersServicer):
             raise PreconditionFailed(_other_cluster(request.cluster, answer.cluster))
         return answer
 
-    def _identified(self, own: Identity, context: grpc.aio.ServicerContext[Any, Any]) -> int:
+    def _identified(self, own: Identity, said: Mapping[str, str]) -> int:
         """Who calls. Raises: PreconditionFailed when it means another cluster, or another member."""
-        said = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         try:
             cluster, frm, to = said[CLUSTER_KEY], int(said[FROM_KEY], 16), int(said[TO_KEY], 16)
         except (KeyError, ValueError):

@@ -17,8 +17,8 @@ class MemberSettings:
     request without an answer is sent again. retry_full_ms: between two tries to write on a full disk.
     snapshot_catch_up_entries, snapshot_catch_up_bytes: how much of the log stays in memory for members that
     are a little behind, who need no whole snapshot then; snapshot_catch_up_bytes_max: for one that is further
-    behind. append_bytes_max, inflight_max: one message of the log to another member, and how many may be under
-    way to it.
+    behind. append_bytes_max, inflight_max: one message of the log to another member, and how many may be on
+    their way to it.
     """
 
     segment_bytes: int = SEGMENT_BYTES

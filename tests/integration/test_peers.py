@@ -44,7 +44,7 @@ class End:
             lambda peer: self._tell(self.lost, [peer]),
             lambda peer: self._tell(self.restored, [peer]),
         )
-        self.links.identify(self.cluster, self.member)
+        self.links.identify(self.cluster, self.member, [self.address])
         return self
 
     def _tell(self, what: list, said: Sequence) -> None:  # type: ignore[type-arg]
@@ -165,6 +165,24 @@ async def test_a_peer_that_is_killed_is_missed_within_milliseconds() -> None:
         # To the end of its output: the pipe is to be closed, too.
         await process.communicate()
         await one.links.close()
+
+
+async def test_a_caller_that_is_no_peer_yet_can_be_answered() -> None:
+    """A member that lags does not know who has joined since; if that one leads, it has to be answered."""
+    leader, laggard = await End(1).open(), await End(2).open()
+    try:
+        leader.links.connect({2: [laggard.address]})
+        await leader.until(lambda: leader.restored == [2])
+        await laggard.until(lambda: laggard.restored == [1])
+        laggard.say(1, 7)
+        await leader.until(lambda: leader.rounds() == [7])
+        # The answering ends with the asking.
+        leader.links.connect({})
+        await laggard.until(lambda: laggard.lost == [1])
+        assert laggard.links.standing() == frozenset()
+    finally:
+        await leader.links.close()
+        await laggard.links.close()
 
 
 async def test_an_address_that_changes_is_followed() -> None:

@@ -219,7 +219,7 @@ async def open_embedded(settings: MasterSettings) -> Embedded:
         raise
     introduction.member = member
     if links is not None:
-        links.identify(member.cluster_id, int(member.member_id, 16))
+        links.identify(member.cluster_id, int(member.member_id, 16), [settings.peer_advertise])
     return Embedded(settings, member, links)
 
 

@@ -112,6 +112,8 @@ class SimTransport:
         self._network = network
         self._node = node
         self._peers: frozenset[int] = frozenset()
+        # Who has spoken to this life can be answered, peer or not.
+        self._heard: set[int] = set()
         self._receive: Receive | None = None
         self._lost: Lost | None = None
         self._restored: Lost | None = None
@@ -129,7 +131,7 @@ class SimTransport:
             return
         for message in messages:
             assert message.frm == self._node, f"{message} sent by {self._node}"
-            if message.to in self._peers:
+            if message.to in self._peers or message.to in self._heard:
                 self._network.carry(self._node, message.to, (message,))
 
     async def close(self) -> None:
@@ -140,6 +142,7 @@ class SimTransport:
 
     def arrived(self, message: PeerMessage) -> None:
         if self._receive is not None and self.process.alive:
+            self._heard.add(message.frm)
             self._receive((message,))
 
     def tell_lost(self, node: int, moment: float) -> None:
