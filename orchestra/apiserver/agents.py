@@ -35,6 +35,8 @@ HEARTBEAT_INTERVAL_MS: Final = 5000
 REGISTER_SECONDS: Final = 10.0
 # How long a new session of the same agent waits for its old one to end.
 REPLACE_SECONDS: Final = 5.0
+# How long the end of an agent that was killed may take to be noticed, while its successor dials already.
+NOTICE_SECONDS: Final = 0.2
 # How long the last reports of an agent that closed its session may take to be written.
 FLUSH_SECONDS: Final = 1.0
 REFUSED_RETRY_MS: Final = 1000
@@ -155,16 +157,13 @@ class AgentHub(agent_grpc.AgentsServicer):
         old = self._sessions.get(register.name)
         if old is None:
             return ""
-        if old.instance != register.instance and not old.closing:
+        if old.instance != register.instance and not old.closing and not await _ended(old, NOTICE_SECONDS):
             return (
                 f'another agent named "{register.name}" is connected: give this one a name of its own '
                 "(--name), or stop the other"
             )
         old.close(Unavailable("the agent has dialled again: this session is over"))
-        try:
-            async with asyncio.timeout(REPLACE_SECONDS):
-                await old.ended.wait()
-        except TimeoutError:
+        if not await _ended(old, REPLACE_SECONDS):
             return f'the old session of "{register.name}" has not ended yet'
         if register.name in self._sessions:
             return f'another agent named "{register.name}" was faster'
@@ -335,6 +334,16 @@ class AgentHub(agent_grpc.AgentsServicer):
         if session is not None:
             session.close(Unavailable("the Node object was deleted: dial again to register anew"))
         self._liveness.forget(name)
+
+
+async def _ended(session: AgentSession, seconds: float) -> bool:
+    """Whether a session ends within a time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await session.ended.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _refused(register: agent.Register, why: str) -> agent.MasterMessage:

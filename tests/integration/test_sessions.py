@@ -317,6 +317,17 @@ async def test_a_second_agent_of_the_same_name_is_refused(master: Master) -> Non
         await joined(master, three)
 
 
+async def test_an_agent_that_starts_anew_before_its_end_was_noticed_is_let_in(master: Master) -> None:
+    async with agent_of(master.address, instance="i2") as successor:
+        async with agent_of(master.address) as one:
+            await joined(master, one)
+            await successor.register()
+        # The first one's stream has ended only now.
+        answer = await successor.read()
+        assert answer is not None
+        assert answer.HasField("welcome")
+
+
 async def test_the_same_agent_dialling_again_replaces_its_old_session(master: Master) -> None:
     async with agent_of(master.address) as one, agent_of(master.address) as again:
         await joined(master, one)
