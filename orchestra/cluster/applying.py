@@ -50,7 +50,7 @@ class Applier:
             if proposal is not None and proposal.decoded is not None:
                 command = proposal.decoded
             else:
-                command = _decoded(entry)
+                command = command_of(entry)
             if type(command) is Compact:
                 # Watches are told of what happened before any of it is forgotten.
                 self._store.applied()
@@ -77,7 +77,8 @@ class Applier:
         self._store.replace(machine)
 
 
-def _decoded(entry: Entry) -> Command:
+def command_of(entry: Entry) -> Command:
+    """What a proposal's entry says to the machine. Raises: WrongIdentity for what a newer version wrote."""
     try:
         return decode(entry.data[STAMP_BYTES:])
     except ValueError as error:

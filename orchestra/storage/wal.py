@@ -171,7 +171,7 @@ class Wal:
         finally:
             file.close()
         log.warning(
-            "cut a record that was being written when the machine stopped",
+            "left out a record that was being written when the machine stopped",
             file=segment.path,
             offset=fault.offset,
             bytes=segment.allocated - fault.offset,

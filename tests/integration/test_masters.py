@@ -88,7 +88,8 @@ class Writer:
     """Creates objects one after another while it is open; remembers which of them were acknowledged."""
 
     def __init__(self, client: Client) -> None:
-        self.acknowledged: list[str] = []
+        # The resourceVersion of each, by name.
+        self.acknowledged: dict[str, str] = {}
         self.longest_seconds = 0.0
         self._client = client
 
@@ -105,11 +106,11 @@ class Writer:
         while True:
             number += 1
             try:
-                await self._client.create(service(f"written-{number}"))
+                made = await self._client.create(service(f"written-{number}"))
             except ApiError:
                 # Whether it is kept is not known; the next one has a name of its own.
                 continue
-            self.acknowledged.append(f"written-{number}")
+            self.acknowledged[made.metadata.name] = made.metadata.resourceVersion
             self.longest_seconds = max(self.longest_seconds, time.monotonic() - last)
             last = time.monotonic()
             await asyncio.sleep(0.002)
@@ -255,6 +256,45 @@ async def test_everything_is_lost_and_restored_from_a_snapshot(tmp_path: Path) -
         assert await picture(client) == before
         made = await client.create(service("new"))
         assert int(made.metadata.resourceVersion) > max(int(version) for _, version in before.values())
+
+
+async def test_a_majority_is_lost_for_good_and_saved_from_the_survivor(tmp_path: Path) -> None:
+    file, folder = str(tmp_path / "survivor.snapshot"), tmp_path / "cluster"
+    async with cluster_of(3, 0, data_dir=folder, keep=False) as (cluster, client):
+        peers = ",".join(
+            f"{name}={member.peer_addresses[0]}" for name, member in (await members(client)).items()
+        )
+        survivor = await cluster.leader()
+        words = ("snapshot", "save", file, f"--data-dir={folder / survivor.name}")
+        async with Writer(client) as writer:
+            for number in range(30):
+                made = await client.create(service(f"s-{number}"))
+                writer.acknowledged[made.metadata.name] = made.metadata.resourceVersion
+            lost = [master for master in cluster.masters.values() if master is not survivor]
+            for master in lost:
+                cluster.kill(master)
+            for master in lost:
+                assert master.process is not None
+                await master.process.wait()
+                shutil.rmtree(folder / master.name)
+            # No majority, no leader; and while the master runs, its data directory is its own.
+            await typed(cluster.servers[survivor.name], "snapshot", "save", file, code=1)
+            said = await typed("127.0.0.1:1", *words, code=1)
+            assert f"in use by process {survivor.pid}; stop the master" in said
+        cluster.kill(survivor)
+        assert survivor.process is not None
+        await survivor.process.wait()
+        said = await typed("127.0.0.1:1", *words)
+        assert f"Snapshot saved at {file}\nIt holds the log of {survivor.name} up to term " in said
+        assert "known to be committed" in said
+    shutil.rmtree(folder / survivor.name)
+    for name in ("m1", "m2", "m3"):
+        options = (f"--data-dir={folder / name}", f"--name={name}", f"--initial-cluster={peers}")
+        await typed("127.0.0.1:1", "snapshot", "restore", file, *options)
+    async with cluster_of(3, 0, data_dir=folder) as (cluster, client):
+        kept = {obj.metadata.name: obj.metadata.resourceVersion for obj in (await client.list(SERVICE)).items}
+        assert writer.acknowledged.items() <= kept.items()
+        await client.create(service("new"))
 
 
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")

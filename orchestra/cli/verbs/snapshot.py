@@ -40,7 +40,8 @@ def _size(count: int) -> str:
     return f"{amount:.3g} GB"
 
 
-def _tell(session: Session, info: "BackupInfo") -> None:
+def _tell(session: Session, info: "BackupInfo", more: dict[str, object] | None = None) -> None:
+    """What a file holds. more: what a program is told besides."""
     form = _form(session)
     if form:
         from orchestra.cli.printing.structured import STRUCTURED
@@ -51,6 +52,9 @@ def _tell(session: Session, info: "BackupInfo") -> None:
             "totalKey": info.keys,
             "totalSize": info.bytes,
             "cluster": info.cluster_id,
+            "term": info.term,
+            "index": info.index,
+            **(more or {}),
         }
         session.write(STRUCTURED[form](said))
         return
@@ -67,6 +71,8 @@ async def _save(session: Session) -> int:
         raise OrchestraError(f"{path}: is a directory; name the file that is to be written")
     if not path.parent.is_dir():
         raise OrchestraError(f"{path}: there is no directory {path.parent}")
+    if "data-dir" in session.given:
+        return await _save_offline(session, path)
     from orchestra.cluster.backup import BackupWriter
 
     # Asked for before a file is made: a master that does not answer leaves none.
@@ -89,6 +95,28 @@ async def _save(session: Session) -> int:
     if not session.options.output:
         session.say(f"Snapshot saved at {path}")
     _tell(session, info)
+    return 0
+
+
+async def _save_offline(session: Session, path: Path) -> int:
+    """From the data directory of a master that does not run."""
+    if not session.options.data_dir:
+        raise UsageError("--data-dir names no directory")
+    from orchestra.cluster.salvage import save_offline
+
+    saved = await asyncio.to_thread(save_offline, Path(session.options.data_dir), path)
+    info, uncommitted = saved.info, saved.uncommitted
+    if not session.options.output:
+        session.say(f"Snapshot saved at {path}")
+        session.say(f"It holds the log of {saved.name} up to term {info.term}, index {info.index}")
+        said = "All of its entries are known to be committed"
+        if uncommitted:
+            said = (
+                f"Entries at its end that are not known to be committed: {uncommitted}; they are saved too, "
+                "since they may have been acknowledged"
+            )
+        session.say(said)
+    _tell(session, info, {"member": saved.name, "uncommitted": uncommitted})
     return 0
 
 
@@ -176,8 +204,20 @@ COMMANDS = (
                           "Another one for each cluster restored from the same file with the same list."),
                      Flag("name", "The master's name.", default="m1"), NO_HEADERS, _OUTPUT),
                     "orchestra snapshot restore backup.snapshot --data-dir ./restored", _restore),
-            Command("snapshot save", "Save the store of a running cluster to a file.", "FILE",
-                    (NO_HEADERS, _OUTPUT), "orchestra snapshot save backup.snapshot", _save),
+            Command("snapshot save",
+                    "Save the store of a running cluster, or that of a master that does not run, to a file.",
+                    "FILE [--data-dir=DIR]",
+                    (Flag("data-dir",
+                          "The data directory of a master that does not run, to be read and not changed: for "
+                          "when the majority of masters is lost for good."),
+                     NO_HEADERS, _OUTPUT),
+                    """
+                    orchestra snapshot save backup.snapshot
+                    # Two of three masters are lost with their disks: all that the third has, also what it
+                    # does not know to be committed. Of several such files, restore the one with the highest term,
+                    # of these the one with the highest index.
+                    orchestra snapshot save backup.snapshot --data-dir /var/lib/orchestra
+                    """, _save),
             Command("snapshot status", "Check a file, and show what it holds.", "FILE", (NO_HEADERS, _OUTPUT),
                     "orchestra snapshot status backup.snapshot -o json", _status),
         ),
