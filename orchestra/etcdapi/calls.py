@@ -51,7 +51,9 @@ class Calls:
         self._stopping = False
 
     def unary(self, behave: Unary, request: Any, response: Any) -> Handler:
-        """The handler of a method from one message to one. request bytes: it decodes the message itself."""
+        """The handler of a method from one message to one. request, response bytes: it decodes, encodes the
+        message itself.
+        """
 
         async def call(encoded: bytes, context: Context) -> Any:
             try:
@@ -60,7 +62,9 @@ class Calls:
                 await self._fail(context, error)
 
         # Decoded within: what is no such message is answered as any other mistake is.
-        return grpc.unary_unary_rpc_method_handler(call, None, response.SerializeToString)
+        return grpc.unary_unary_rpc_method_handler(
+            call, None, None if response is bytes else response.SerializeToString
+        )
 
     def stream(self, behave: Stream, request: Any, response: Any) -> Handler:
         """The handler of a method from one message to a stream, written to the context."""

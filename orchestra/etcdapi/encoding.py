@@ -1,19 +1,29 @@
-"""Events as bytes, made once for however many watches they go to."""
+"""Answers as bytes: events made once for however many watches they go to, keys for however many reads."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from orchestra.etcdapi.header import varint
-from orchestra.etcdapi.responses import kv_message
-from orchestra.mvcc.model import Event, EventType
+from orchestra.etcdapi.responses import fill_range, fill_txn, kv_message
+from orchestra.mvcc.model import Event, EventType, KeyValue, PutResult, RangeResult, TxnResult
 from orchestra.pb import etcd_kv_pb2 as kv_pb
+from orchestra.pb import etcd_rpc_pb2 as pb
 
 # A response is cut at this size where it can be: etcd's bound of a request, and gRPC's overhead.
 RESPONSE_BYTES: Final = 2 * 1024 * 1024
 # What is kept for the next watch.
 _KEPT_BYTES: Final = 4 * 1024 * 1024
 
+# Of a larger answer nothing is kept: reading everything once would put out what is read often.
+_KEPT_KEYS: Final = 1024
+_KEPT_ANSWER_BYTES: Final = 512 * 1024
+
 _EVENTS_FIELD: Final = b"\x5a"
+_KVS_FIELD: Final = b"\x12"
+_MORE: Final = b"\x18\x01"
+_COUNT_FIELD: Final = b"\x20"
+_SUCCEEDED: Final = b"\x10\x01"
+_RESPONSES_FIELD: Final = b"\x1a"
 
 
 class Piece(NamedTuple):
@@ -71,3 +81,60 @@ class EventEncoder:
             size += len(data)
             revision = event.kv.mod_revision
         yield Piece(b"".join(gathered), revision, True)
+
+
+class KeyValueEncoder:
+    """Encodes what ranges answer. Bound: keeps _KEPT_BYTES of encoded keys, and an answer more."""
+
+    def __init__(self) -> None:
+        # By identity, as events are: a key that is written again is another object.
+        self._known: dict[int, tuple[KeyValue, bytes]] = {}
+        self._kept = 0
+
+    def encoded_range(self, result: RangeResult, *, keep: bool) -> bytes:
+        """A RangeResponse but for its header. keep: it may be asked for again."""
+        kvs = result.kvs
+        if not (keep and 0 < len(kvs) <= _KEPT_KEYS) or _value_bytes(kvs) > _KEPT_ANSWER_BYTES:
+            response = pb.RangeResponse()
+            fill_range(response, result)
+            return response.SerializeToString()
+        known = self._known
+        parts: list[bytes] = []
+        for kv in kvs:
+            found = known.get(id(kv))
+            parts.append(self._encode(kv) if found is None else found[1])
+        if result.more:
+            parts.append(_MORE)
+        if result.count:
+            parts.append(_COUNT_FIELD + varint(result.count))
+        if self._kept > _KEPT_BYTES:
+            known.clear()
+            self._kept = 0
+        return b"".join(parts)
+
+    def _encode(self, kv: KeyValue) -> bytes:
+        body = kv_message(kv).SerializeToString()
+        data = _KVS_FIELD + varint(len(body)) + body
+        self._known[id(kv)] = (kv, data)
+        # The key is kept beside it, though it may have been overwritten.
+        self._kept += 2 * len(data) + 256
+        return data
+
+
+def _value_bytes(kvs: Sequence[KeyValue]) -> int:
+    return sum([len(kv.value) for kv in kvs])
+
+
+def encoded_txn(result: TxnResult) -> bytes:
+    """A TxnResponse but for its header."""
+    results = result.responses
+    if not results or not all(type(each) is PutResult and each.prev_kv is None for each in results):
+        response = pb.TxnResponse()
+        fill_txn(response, result)
+        return response.SerializeToString()
+    # The puts of a transaction are all answered with the same.
+    op = pb.ResponseOp()
+    op.response_put.header.revision = results[0].revision
+    body = op.SerializeToString()
+    plain = _RESPONSES_FIELD + varint(len(body)) + body
+    return (_SUCCEEDED if result.succeeded else b"") + plain * len(results)

@@ -13,6 +13,7 @@ class Headers:
         self._store = backend.store
         self.cluster_id = status.cluster
         self.member_id = status.id
+        self._identity = self.at(0, 0).SerializeToString()
         self._encoded = (-1, -1, b"")
 
     def fill(self, header: pb.ResponseHeader, revision: int) -> None:
@@ -22,13 +23,13 @@ class Headers:
         header.revision = revision
         header.raft_term = self._backend.term
 
-    def at(self, revision: int) -> pb.ResponseHeader:
-        """A header at a revision."""
+    def at(self, revision: int, term: int | None = None) -> pb.ResponseHeader:
+        """A header at a revision. term: None: of now."""
         return pb.ResponseHeader(
             cluster_id=self.cluster_id,
             member_id=self.member_id,
             revision=revision,
-            raft_term=self._backend.term,
+            raft_term=self._backend.term if term is None else term,
         )
 
     def now(self) -> pb.ResponseHeader:
@@ -45,7 +46,11 @@ class Headers:
         known = self._encoded
         if known[0] == revision and known[1] == term:
             return known[2]
-        body = self.at(revision).SerializeToString()
+        body = self._identity
+        if revision:
+            body += b"\x18" + varint(revision)
+        if term:
+            body += b"\x20" + varint(term)
         data = b"\x0a" + varint(len(body)) + body
         self._encoded = (revision, term, data)
         return data

@@ -1,9 +1,10 @@
 """etcd's KV service: ranges, puts, deletions, transactions, compaction."""
 
 from orchestra.etcdapi.backend import Backend
+from orchestra.etcdapi.encoding import KeyValueEncoder, encoded_txn
 from orchestra.etcdapi.header import Headers
 from orchestra.etcdapi.requests import check_size, decoded, delete_of, put_of, range_of, txn_of
-from orchestra.etcdapi.responses import fill_delete, fill_put, fill_range, fill_txn
+from orchestra.etcdapi.responses import fill_delete, fill_put
 from orchestra.mvcc.commands import put_command
 from orchestra.mvcc.errors import KeyNotFound, LeaseNotFound
 from orchestra.mvcc.model import DeleteResult, PutResult, Txn
@@ -16,16 +17,18 @@ class KvService:
     def __init__(self, backend: Backend, headers: Headers) -> None:
         self._store = backend.store
         self._headers = headers
+        self._key_values = KeyValueEncoder()
 
-    async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
+    async def range(self, request: pb.RangeRequest) -> bytes:
+        """The response as it goes over the wire."""
         result = await self._store.range(range_of(request))
-        response = pb.RangeResponse()
-        self._headers.fill(response.header, result.revision)
-        fill_range(response, result)
-        return response
+        # Without their values, they were made for this answer alone.
+        return self._headers.encoded(result.revision) + self._key_values.encoded_range(
+            result, keep=not request.keys_only
+        )
 
-    async def put(self, encoded: bytes) -> pb.PutResponse:
-        """Takes the request as it came: so it goes into the log."""
+    async def put(self, encoded: bytes) -> bytes:
+        """Takes the request as it came: so it goes into the log. The response as it goes over the wire."""
         request = decoded(pb.PutRequest, encoded)
         put = put_of(request)
         check_size(encoded)
@@ -36,13 +39,14 @@ class KvService:
             if request.lease and request.lease not in self._store.machine.leases:
                 raise LeaseNotFound(request.lease) from None
             raise
+        header = self._headers.encoded(result.revision)
+        if not request.prev_kv:
+            return header
         response = pb.PutResponse()
-        self._headers.fill(response.header, result.revision)
-        if request.prev_kv:
-            answer = result.responses[0]
-            assert isinstance(answer, PutResult)
-            fill_put(response, answer)
-        return response
+        answer = result.responses[0]
+        assert isinstance(answer, PutResult)
+        fill_put(response, answer)
+        return header + response.SerializeToString()
 
     async def delete_range(self, request: pb.DeleteRangeRequest) -> pb.DeleteRangeResponse:
         result = await self._store.txn(Txn((), (delete_of(request),)))
@@ -53,15 +57,12 @@ class KvService:
         fill_delete(response, deleted)
         return response
 
-    async def txn(self, encoded: bytes) -> pb.TxnResponse:
-        """Takes the request as it came."""
+    async def txn(self, encoded: bytes) -> bytes:
+        """Takes the request as it came. The response as it goes over the wire."""
         txn = txn_of(decoded(pb.TxnRequest, encoded))
         check_size(encoded)
         result = await self._store.txn(txn)
-        response = pb.TxnResponse()
-        self._headers.fill(response.header, result.revision)
-        fill_txn(response, result)
-        return response
+        return self._headers.encoded(result.revision) + encoded_txn(result)
 
     async def compact(self, request: pb.CompactionRequest) -> pb.CompactionResponse:
         """physical says nothing here: what a compaction forgets is gone when it is answered."""

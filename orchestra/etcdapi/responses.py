@@ -49,15 +49,7 @@ def fill_txn(response: pb.TxnResponse, result: TxnResult) -> None:
 
 
 def _fill_ops(response: pb.TxnResponse, results: Sequence[OpResult]) -> None:
-    plain: pb.ResponseOp | None = None
     for result in results:
-        if type(result) is PutResult and result.prev_kv is None:
-            # All of a transaction's are the same.
-            if plain is None:
-                plain = pb.ResponseOp()
-                plain.response_put.header.revision = result.revision
-            response.responses.append(plain)
-            continue
         op = response.responses.add()
         if isinstance(result, PutResult):
             op.response_put.header.revision = result.revision

@@ -72,9 +72,9 @@ Handlers = Mapping[str, Handler]
 
 def _kv(calls: Calls, kv: KvService) -> Handlers:
     return {
-        "Put": calls.unary(kv.put, bytes, pb.PutResponse),
-        "Range": calls.unary(kv.range, pb.RangeRequest, pb.RangeResponse),
-        "Txn": calls.unary(kv.txn, bytes, pb.TxnResponse),
+        "Put": calls.unary(kv.put, bytes, bytes),
+        "Range": calls.unary(kv.range, pb.RangeRequest, bytes),
+        "Txn": calls.unary(kv.txn, bytes, bytes),
         "DeleteRange": calls.unary(kv.delete_range, pb.DeleteRangeRequest, pb.DeleteRangeResponse),
         "Compact": calls.unary(kv.compact, pb.CompactionRequest, pb.CompactionResponse),
     }
