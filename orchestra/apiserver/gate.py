@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from orchestra.aio.rpc.keys import LOST_MASTER
-from orchestra.aio.rpc.server import Context, end_call
+from orchestra.aio.rpc.server import Context, Listed, end_call
 from orchestra.apiserver.agents import SESSIONS_MAX, AgentHub
 from orchestra.base.errors import Unavailable
 from orchestra.base.log import get_logger
@@ -74,7 +74,7 @@ class AgentsGate(agent_grpc.AgentsServicer):
         lost = {str(key): value for key, value in context.invocation_metadata() or ()}.get(LOST_MASTER, "")
         hub = self._hub or await self._wait(str(lost))
         if isinstance(hub, AgentHub):
-            with _Listed(self._calls):
+            with Listed(self._calls):
                 async with aclosing(hub.Session(requests, context)) as messages:
                     async for message in messages:
                         yield message
@@ -90,7 +90,7 @@ class AgentsGate(agent_grpc.AgentsServicer):
         hub = self._hub
         if hub is None:
             raise Unavailable("this master does not lead: nobody waits for this log here any more")
-        with _Listed(self._calls):
+        with Listed(self._calls):
             return await hub.PushLog(requests, context)
 
     async def _wait(self, lost: str) -> AgentHub | Leader | None:
@@ -143,22 +143,6 @@ class AgentsGate(agent_grpc.AgentsServicer):
     def _turn(self) -> None:
         self._turned.set()
         self._turned = asyncio.Event()
-
-
-class _Listed:
-    """The running call's task, kept in a set while it runs."""
-
-    __slots__ = ("_task", "_tasks")
-
-    def __init__(self, tasks: set[asyncio.Task[Any]]) -> None:
-        self._tasks = tasks
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-
-    def __enter__(self) -> None:
-        self._tasks.add(self._task)
-
-    def __exit__(self, *_: object) -> None:
-        self._tasks.discard(self._task)
 
 
 def _refused(why: str, leader_address: str, retry_ms: int) -> agent.MasterMessage:

@@ -5,15 +5,13 @@ One table; everything that has to know a kind's plural, short names or API group
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NewType, TypeAlias
+from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 
 from orchestra.base.errors import NotFound
 from orchestra.pb import api_v1_pb2 as api
 from orchestra.pb import apps, core, discovery, meta
-
-Revision = NewType("Revision", int)
 
 # A generated message of one of the kinds: it has `metadata`, and by kind `spec` and `status`. The generated
 # classes share no base that says so, hence Any.

@@ -11,7 +11,6 @@ from typing import NewType
 
 NodeId = NewType("NodeId", int)
 Term = NewType("Term", int)
-Index = NewType("Index", int)
 
 NOBODY = NodeId(0)
 

@@ -17,13 +17,12 @@ RETRY_SECONDS: Final = 0.1
 
 @dataclass(slots=True)
 class Held:
-    """A lease with its key. until: promised to live so long. last_asked: the last moment it can have been renewed."""
+    """A lease with its key. until: promised to live so long."""
 
     lease: int
     key: bytes
     until: float
     revoked: bool = False
-    last_asked: float = 0.0
 
 
 class LeaseHolder:
@@ -50,7 +49,7 @@ class LeaseHolder:
         request = pb.LeaseGrantRequest(TTL=TTL_SECONDS)
         answer = await self._at.ask(self._at.leases.LeaseGrant(request, timeout=CALL_SECONDS))
         key = f"chaos/lease/{self._name}/{len(self.held)}".encode()
-        held = Held(answer.ID, key, asked + answer.TTL, last_asked=asked)
+        held = Held(answer.ID, key, asked + answer.TTL)
         self.held.append(held)
         await self._at.put(Put(held.key, f"{self._name} {len(self.held)} {held.lease}".encode(), held.lease))
         return held
@@ -64,7 +63,7 @@ class LeaseHolder:
             if renewals == 8:
                 await self._revoke(held)
                 return
-            held.last_asked = asked = time.monotonic()
+            asked = time.monotonic()
             try:
                 answer = await self._at.ask(self._renewed(held.lease))
             except NoAnswer:

@@ -108,19 +108,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None: ...
 
 
-class VirtualClock:
-    """The clocks of a world on a VirtualLoop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def monotonic_ns(self) -> int:
-        return round(self._loop.time() * NS_PER_SECOND)
-
-    def wall_ns(self) -> int:
-        return WALL_START_NS + self.monotonic_ns()
-
-
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs main() on a new virtual loop to its end."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

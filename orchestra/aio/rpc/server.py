@@ -201,7 +201,7 @@ class _Calls(grpc.aio.ServerInterceptor):
 
     def _upload(self, method: str, inner: Unary) -> Any:
         async def behave(requests: AsyncIterator[Any], context: Context) -> Any:
-            with _Listed(self.streams):
+            with Listed(self.streams):
                 try:
                     self._refuse_when_stopping()
                     return await inner(requests, context)
@@ -214,7 +214,7 @@ class _Calls(grpc.aio.ServerInterceptor):
 
     def _stream(self, method: str, inner: Stream) -> Any:
         async def behave(request: Any, context: Context) -> None:
-            with _Listed(self.streams):
+            with Listed(self.streams):
                 try:
                     self._refuse_when_stopping()
                     async with aclosing(inner(request, context)) as responses:
@@ -268,7 +268,7 @@ def _serializer(inner: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     return serialize
 
 
-class _Listed:
+class Listed:
     """The running call's task, kept in a set while it runs."""
 
     __slots__ = ("_task", "_tasks")

@@ -4,7 +4,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from orchestra.objects.kinds import (
-    DEPLOYMENT,
     ENDPOINT_SLICE,
     EVENT,
     NODE,
@@ -245,12 +244,6 @@ class Invariants:
                 listed_at = self._listed.get((found.metadata.uid, endpoint.targetRef.uid), since)
                 if endpoint.targetRef.uid == pod.metadata.uid and listed_at < since - LISTED_SECONDS:
                     raise Violation(f"{title(pod)} is told to stop while {title(found)} lists it as ready")
-
-    def is_deployed(self, pod: core.Pod) -> bool:
-        """Whether a Deployment stands behind a pod."""
-        owner = self.state.by_uid(controller_uid(pod))
-        above = self.state.by_uid(controller_uid(owner)) if owner is not None else None
-        return isinstance(above, DEPLOYMENT.message)
 
 
 def _forget(history: deque[tuple[float, Any]], before: float) -> None:

@@ -63,8 +63,6 @@ class Rollouts:
         """now: time in which the cluster could be written. time: all of it. doubt_seconds: how far clocks are apart."""
         self.user_deleted: set[str] = set()
         self.meddled: dict[str, float] = {}
-        self.checked_deletions = 0
-        self.checked_creations = 0
         self._state = state
         self._now = now
         self._time = time
@@ -171,7 +169,6 @@ class Rollouts:
 
     def _check_taken(self, deployment: apps.Deployment, kept: _Rollout, pod: core.Pod, count: int) -> None:
         now, since = self._now(), self._now() - self._lag
-        self.checked_deletions += 1
         needed = min(_since(kept.needed, since))
         known = min(_since(kept.available, since), default=0)
         while kept.lost and kept.lost[0] < since:
@@ -186,7 +183,6 @@ class Rollouts:
 
     def _check_made(self, deployment: apps.Deployment, kept: _Rollout, pod: core.Pod) -> None:
         now, since = self._now(), self._now() - self._lag
-        self.checked_creations += 1
         allowed = max(_since(kept.allowed, since))
         pods = self._pods(deployment)
         active = [p for p in pods if is_active(p)]

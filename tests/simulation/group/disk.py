@@ -41,7 +41,7 @@ class _Inode:
 class Disk:
     """Survives its processes.
 
-    Faults: `full`; `sync_fails`; `fuse`: so many changes from now the power goes; `crash`; `rot`, a flipped bit.
+    Faults: `full`; `sync_fails`; `fuse`: so many changes from now the power goes; `crash`.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -84,23 +84,6 @@ class Disk:
         del inode.content[size:]
         inode.content.extend(bytes(size - len(inode.content)))
         inode.synced()
-
-    def rot(self, suffix: str) -> Path | None:
-        """Flips one bit of a file whose name ends so; which file it was."""
-        files = sorted(path for path in self._names if path.name.endswith(suffix))
-        files = [path for path in files if self._names[path].content.rstrip(b"\0")]
-        if not files:
-            return None
-        path = self._rng.choice(files)
-        content = self._names[path].content
-        at = self._rng.randrange(len(content.rstrip(b"\0")))
-        content[at] ^= 1 << self._rng.randrange(8)
-        return path
-
-    def erase(self) -> None:
-        """A new disk is put in."""
-        self._names, self._safe_names, self._unsafe = {}, {}, []
-        self.full = self.sync_fails = False
 
     # What files are made of.
 

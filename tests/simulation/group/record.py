@@ -14,7 +14,7 @@ from orchestra.mvcc.errors import Refused
 from orchestra.mvcc.keyindex import in_range
 from orchestra.mvcc.leases import Lease
 from orchestra.mvcc.machine import CommandResult, Machine
-from orchestra.mvcc.model import Event, EventType, KeyValue
+from orchestra.mvcc.model import Event, KeyValue
 from orchestra.raft.log import RaftLog
 
 
@@ -107,15 +107,6 @@ class Record:
             for revision in range(max(first, 2), min(last, self.newest_revision) + 1)
             for event in self.events.get(revision, ())
             if (in_range(event.kv.key, key, range_end) if range_end else event.kv.key == key)
-        ]
-
-    def writes_of(self, value: bytes) -> list[Event]:
-        """Every event that put this value."""
-        return [
-            event
-            for events in self.events.values()
-            for event in events
-            if event.type is EventType.PUT and event.kv.value == value
         ]
 
 

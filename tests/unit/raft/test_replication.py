@@ -263,7 +263,7 @@ class TestBounds:
     def test_one_larger_than_the_bound_is_taken_when_nothing_waits(self) -> None:
         member = elected(core(uncommitted_bytes_max=10))
         to(member, AppendResponse(2, 1, 1, 1))
-        member.propose([b"a" * 1000])
+        assert member.propose([b"a" * 1000]) == member.last_index
 
     def test_who_does_not_lead_refuses_and_says_who_does(self) -> None:
         member = core(term=1)

@@ -63,3 +63,5 @@ def test_to_itself_is_nothing() -> None:
     group = three()
     group[1].transfer_leadership(1)
     group[1].propose([b"a"])
+    group.settle()
+    assert group.leaders() == [1]
