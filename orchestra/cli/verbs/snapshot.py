@@ -214,8 +214,8 @@ COMMANDS = (
                     """
                     orchestra snapshot save backup.snapshot
                     # Two of three masters are lost with their disks: all that the third has, also what it
-                    # does not know to be committed. Of several such files, restore the one with the highest term,
-                    # of these the one with the highest index.
+                    # does not know to be committed. Of several such files, restore the one with the highest
+                    # term, of these the one with the highest index.
                     orchestra snapshot save backup.snapshot --data-dir /var/lib/orchestra
                     """, _save),
             Command("snapshot status", "Check a file, and show what it holds.", "FILE", (NO_HEADERS, _OUTPUT),
