@@ -5,7 +5,7 @@ etcd fails to see as writing one key twice, and a nested put under a NOSPACE ala
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -71,14 +71,6 @@ SAID: dict[type[errors.Refused], str] = {
     errors.FutureRevision: "mvcc: required revision is a future revision",
     errors.SpaceExceeded: "mvcc: database space exceeded",
 }
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
-    server.start()
-    yield server
-    server.kill()
 
 
 class Pair:

@@ -1,6 +1,6 @@
 """The Store contract on real etcd, and what a store on a cluster of other processes has to survive."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,14 +12,6 @@ from tests.integration.etcd_server import EtcdServer
 pytest.register_assert_rewrite("tests.contract.store_contract")
 
 from tests.contract.store_contract import StoreContract  # noqa: E402 - its asserts are to be explained
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,6 @@ from tests.integration.etcd_server import EtcdServer
 WAIT_SECONDS = 10
 # Elections within milliseconds, not seconds.
 QUICK = ("--heartbeat-interval", "20", "--election-timeout", "200")
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture
