@@ -9,20 +9,27 @@ from orchestra.pb import etcd_rpc_pb2 as pb
 
 def kv_message(kv: KeyValue) -> kv_pb.KeyValue:
     """A key as etcd's message."""
-    return kv_pb.KeyValue(
-        key=kv.key,
-        create_revision=kv.create_revision,
-        mod_revision=kv.mod_revision,
-        version=kv.version,
-        value=kv.value,
-        lease=kv.lease,
-    )
+    message = kv_pb.KeyValue()
+    _fill_kv(message, kv)
+    return message
+
+
+def _fill_kv(message: kv_pb.KeyValue, kv: KeyValue) -> None:
+    # Field by field and in place: half as dear as a message of keywords that is copied then.
+    message.key = kv.key
+    message.create_revision = kv.create_revision
+    message.mod_revision = kv.mod_revision
+    message.version = kv.version
+    message.value = kv.value
+    if kv.lease:
+        message.lease = kv.lease
 
 
 def fill_range(response: pb.RangeResponse, result: RangeResult) -> None:
     """Everything but the header."""
-    if result.kvs:
-        response.kvs.extend(map(kv_message, result.kvs))
+    add = response.kvs.add
+    for kv in result.kvs:
+        _fill_kv(add(), kv)
     if result.more:
         response.more = True
     response.count = result.count

@@ -50,9 +50,15 @@ def _chunks(
             chunk.leases.add(lease=lease, ttl_seconds=ttl_seconds, remaining_seconds=remaining_seconds)
         yield chunk.SerializeToString(deterministic=True)
     for kvs in _bounded(base):
-        yield pb.SnapshotChunk(base=map(_encoded, kvs)).SerializeToString(deterministic=True)
+        chunk = pb.SnapshotChunk()
+        for kv in kvs:
+            _fill(chunk.base.add(), kv)
+        yield chunk.SerializeToString(deterministic=True)
     for kvs in _bounded(history):
-        yield pb.SnapshotChunk(history=map(_encoded, kvs)).SerializeToString(deterministic=True)
+        chunk = pb.SnapshotChunk()
+        for kv in kvs:
+            _fill(chunk.history.add(), kv)
+        yield chunk.SerializeToString(deterministic=True)
 
 
 def _bounded(kvs: Iterable[KeyValue]) -> Iterator[list[KeyValue]]:
@@ -68,15 +74,15 @@ def _bounded(kvs: Iterable[KeyValue]) -> Iterator[list[KeyValue]]:
         yield gathered
 
 
-def _encoded(kv: KeyValue) -> pb.KeyValue:
-    return pb.KeyValue(
-        key=kv.key,
-        create_revision=kv.create_revision,
-        mod_revision=kv.mod_revision,
-        version=kv.version,
-        value=kv.value,
-        lease=kv.lease,
-    )
+def _fill(message: pb.KeyValue, kv: KeyValue) -> None:
+    # Field by field and in place: half as dear as a message of keywords that is copied then.
+    message.key = kv.key
+    message.create_revision = kv.create_revision
+    message.mod_revision = kv.mod_revision
+    message.version = kv.version
+    message.value = kv.value
+    if kv.lease:
+        message.lease = kv.lease
 
 
 def restore(chunks: Iterable[bytes]) -> Machine:
