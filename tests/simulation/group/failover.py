@@ -9,7 +9,8 @@ import random
 
 from orchestra.mvcc.model import Put, Txn
 from orchestra.store.contract import StoreUnavailable
-from tests.simulation.group.world import Node, World
+from tests.simulation.group.node import Node
+from tests.simulation.group.world import World
 
 KILLS = 5
 DOWN_SECONDS = 1.0

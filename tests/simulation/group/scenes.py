@@ -7,7 +7,8 @@ from orchestra.base.errors import OrchestraError
 from orchestra.cluster.member import Member
 from orchestra.raft.core import RaftCore
 from orchestra.raft.model import Configuration
-from tests.simulation.group.world import Node, World
+from tests.simulation.group.node import Node
+from tests.simulation.group.world import World
 
 TURBULENT_SECONDS = 15.0
 CALL_SECONDS = 4.0
