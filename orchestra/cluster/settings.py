@@ -9,8 +9,8 @@ from orchestra.storage.wal import SEGMENT_BYTES
 @dataclass(frozen=True, slots=True)
 class MemberSettings:
     """segment_bytes: a log file. snapshot_log_bytes, snapshot_log_entries: a snapshot is taken when the log
-    since the last one has either, and (bytes) is as long as the last snapshot: writing a large state again
-    and again for a few changes wears out the disk. retention: how much history is kept.
+    since the last one has either, and (bytes) is twice as long as the last snapshot: writing a large state
+    again and again for a few changes wears out the disk. retention: how much history is kept.
 
     tick_ms, election_ticks, heartbeat_ticks: a leader that is silent for election_ticks to twice that is
     replaced. propose_timeout_ms: how long a request waits for a leader and a majority. resend_ms: until a
@@ -22,7 +22,7 @@ class MemberSettings:
     """
 
     segment_bytes: int = SEGMENT_BYTES
-    snapshot_log_bytes: int = 16 * 1024 * 1024
+    snapshot_log_bytes: int = 64 * 1024 * 1024
     snapshot_log_entries: int = 100_000
     retention: Retention = field(default_factory=Retention)
     tick_ms: int = 50

@@ -54,7 +54,7 @@ class SnapshotTaker:
         grown = directory.journal.appended_bytes - self._appended_bytes
         if applied > self._index and (
             applied - self._index >= settings.snapshot_log_entries
-            or grown >= max(settings.snapshot_log_bytes, directory.snapshot_bytes)
+            or grown >= max(settings.snapshot_log_bytes, 2 * directory.snapshot_bytes)
         ):
             self._due.set()
 

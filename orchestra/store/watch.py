@@ -221,6 +221,8 @@ class WatchHub:
         self._prefixes: dict[bytes, dict[HistoryWatch, None]] = {}
         self._prefix_lengths: dict[int, int] = {}
         self._ranges: dict[HistoryWatch, None] = {}
+        # What every watched key begins with; None: to be found anew.
+        self._common: bytes | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._keys.values())) + sum(map(len, self._prefixes.values())) + len(self._ranges)
@@ -237,6 +239,7 @@ class WatchHub:
         watch = HistoryWatch(self, key, range_end, prev_kv, start_revision or self.revision + 1, ready)
         if self._failure is not None:
             watch.fail(self._failure)
+        self._common = None
         if not range_end:
             self._keys.setdefault(key, {})[watch] = None
         elif range_end == prefix_end(key):
@@ -270,6 +273,7 @@ class WatchHub:
 
     def remove(self, watch: HistoryWatch) -> None:
         """Forgets a watch."""
+        self._common = None
         if not watch.range_end:
             self._drop(self._keys, watch)
         elif watch.range_end == prefix_end(watch.key):
@@ -299,10 +303,23 @@ class WatchHub:
                 if start <= self.revision:
                     watch.changed(start)
         elif self._keys or self._prefixes or self._ranges:
+            common = self._common = self._begin_with() if self._common is None else self._common
             for event in machine.history.after(since):
-                self._tell(event)
+                if event.kv.key.startswith(common):
+                    self._tell(event)
             if self.revision - self._bookmarked >= BOOKMARK_REVISIONS:
                 self._bookmark()
+
+    def _begin_with(self) -> bytes:
+        """What all watched keys have in common: most of what others write is told apart by that alone."""
+        if self._ranges:
+            return b""
+        watched = (*self._keys, *self._prefixes)
+        first, last = min(watched), max(watched)
+        same = 0
+        while same < min(len(first), len(last)) and first[same] == last[same]:
+            same += 1
+        return first[:same]
 
     def _tell(self, event: Event) -> None:
         key, revision = event.kv.key, event.kv.mod_revision

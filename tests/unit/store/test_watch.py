@@ -202,6 +202,23 @@ async def test_a_watch_of_the_future_says_how_far_it_is_and_waits(store: MemoryS
         assert [event.kv.mod_revision for event in (await anext(watch)).events] == [revision]
 
 
+async def test_what_begins_as_no_watched_key_does_concerns_nobody_and_all_else_does(
+    store: MemoryStore,
+) -> None:
+    with store.watch(b"pods/a") as one, store.watch(b"pods/b/", b"pods/b0") as prefix:
+        await put(store, b"nodes/1")
+        first = await put(store, b"pods/a")
+        second = await put(store, b"pods/b/2")
+        assert await seen_until(one, first) == [first]
+        assert await seen_until(prefix, second) == [second]
+        # One more, which begins otherwise, and then only that one is left.
+        with store.watch(b"nodes/1") as other:
+            third = await put(store, b"nodes/1")
+            assert await seen_until(other, third) == [third]
+        fourth = await put(store, b"pods/a")
+        assert await seen_until(one, fourth) == [fourth]
+
+
 async def test_one_reader_a_watch(store: MemoryStore) -> None:
     with store.watch(b"a") as watch:
         reader = asyncio.ensure_future(anext(watch))
