@@ -93,38 +93,35 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 
 async def store_put_per_s() -> list[Figure]:
-    """Single puts: one member and three, beside the echo server and etcd, all in turns."""
-    rates: dict[str, list[float]] = {}
+    """Single puts: one member, then three, each beside the echo server and as many of etcd, all in turns."""
+    return [await _puts_per_s(members) for members in (1, 3)]
+
+
+async def _puts_per_s(members: int) -> Figure:
     async with contextlib.AsyncExitStack() as stack:
         echo = await stack.enter_async_context(open_channel(await stack.enter_async_context(stores.echo())))
         call = echo.unary_unary(
             "/bench.Echo/Echo", rpc.PutRequest.SerializeToString, rpc.PutRequest.FromString
         )
         works = {"echo": _put(call)}
-        for members in (1, 3):
-            ours = await stack.enter_async_context(stores.orchestra(members))
-            works[f"ours {members}"] = _put((await stack.enter_async_context(_kv(ours))).Put)
-            if stores.has_etcd():
-                real = await stack.enter_async_context(stores.etcd(members))
-                works[f"etcd {members}"] = _put((await stack.enter_async_context(_kv(real))).Put)
+        ours = await stack.enter_async_context(stores.orchestra(members))
+        works["ours"] = _put((await stack.enter_async_context(_kv(ours))).Put)
+        if stores.has_etcd():
+            real = await stack.enter_async_context(stores.etcd(members))
+            works["etcd"] = _put((await stack.enter_async_context(_kv(real))).Put)
+        rates: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(ROUNDS):
             for name, work in works.items():
-                rates.setdefault(name, []).append(await _rate(work))
-    middle = {name: median(values) for name, values in rates.items()}
-    figures = []
-    for members in (1, 3):
-        notes: dict[str, float | int | str] = {
-            "members": members,
-            "to_echo": _ratio(rates[f"ours {members}"], rates["echo"]),
-        }
-        if f"etcd {members}" in middle:
-            notes["etcd"] = round(middle[f"etcd {members}"])
-            notes["to_etcd"] = _ratio(rates[f"ours {members}"], rates[f"etcd {members}"])
-        value = middle[f"ours {members}"]
-        figures.append(
-            Figure("store_put_per_s", value, "put/s", None, "grpc.aio echo", middle["echo"], notes)
-        )
-    return figures
+                rates[name].append(await _rate(work))
+    notes: dict[str, float | int | str] = {
+        "members": members,
+        "to_echo": _ratio(rates["ours"], rates["echo"]),
+    }
+    if "etcd" in rates:
+        notes["etcd"] = round(median(rates["etcd"]))
+        notes["to_etcd"] = _ratio(rates["ours"], rates["etcd"])
+    value, anchor = median(rates["ours"]), median(rates["echo"])
+    return Figure("store_put_per_s", value, "put/s", None, "grpc.aio echo", anchor, notes)
 
 
 async def _beside_etcd(
