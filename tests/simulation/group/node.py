@@ -132,7 +132,7 @@ class Node:
     def _fails(self, process: Process, error: BaseException) -> None:
         """The process says why and exits."""
         self._world.say(f"{process.name} ends: {error}")
-        if not isinstance(error, StorageError) and not self._world.may_end(self, error):
+        if not isinstance(error, StorageError) and not self._world.may_end(self):
             self._world.broken.append(f"{process.name} ended by {error!r}")
         self.kill()
         self.ended = str(error)

@@ -358,6 +358,7 @@ async def _shrink(t: Turbulence) -> None:
     node = rng.choice(members)
     world.say(f"{node.name} is to be removed")
     world.removed.add(node.id)
+    world.unwanted.add(node.id)
     for _ in range(10):
         asked = t.any_node()
         if asked is not None and await _asked(t, asked, lambda member: member.remove_member(node.id)):

@@ -75,6 +75,8 @@ class World:
         self.watching: dict[str, Process | None] = {}
         self.leaders: dict[int, int] = {}
         self.removed: set[int] = set()
+        # Whoever was ever to be removed: nobody may know whether it was.
+        self.unwanted: set[int] = set()
         self.broken: list[str] = []
         ids = range(1, voters + 1)
         self.initial = Configuration(
@@ -117,9 +119,9 @@ class World:
         ]
         return max(leading, key=lambda each: each[0])[1] if leading else None
 
-    def may_end(self, node: Node, error: BaseException) -> bool:
+    def may_end(self, node: Node) -> bool:
         """Whether a member may end so: it was removed."""
-        return node.id in self.removed
+        return node.id in self.unwanted
 
     # Watching the members.
 
