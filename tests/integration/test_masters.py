@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from orchestra.base.errors import ApiError
 from orchestra.cli.local_cluster import LocalCluster, LocalProcess, free_port
 from orchestra.cli.main import run
@@ -297,7 +295,6 @@ async def test_a_majority_is_lost_for_good_and_saved_from_the_survivor(tmp_path:
         await client.create(service("new"))
 
 
-@pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
 async def test_masters_on_an_etcd_cluster(tmp_path: Path) -> None:
     etcd, peer = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
