@@ -295,9 +295,10 @@ async def _grow(t: Turbulence) -> None:
     world = t.world
     if len(world.nodes) - len(world.removed) >= NODES_MAX or len(world.nodes) >= 9:
         return
-    number, asked = len(world.nodes) + 1, t.any_node()
+    asked = t.any_node()
     if asked is None:
         return
+    number = next(world.numbers)
     added: list[tuple[int, Configuration]] = []
     stays_learner = t.rng.random() < 0.4
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from orchestra.cluster.bootstrap import Bootstrap
@@ -79,6 +80,8 @@ class World:
         self.unwanted: set[int] = set()
         self.broken: list[str] = []
         ids = range(1, voters + 1)
+        # Two that join at the same time are two, and so are their clients' values.
+        self.numbers = count(voters + 1)
         self.initial = Configuration(
             frozenset(map(node_id, ids)),
             context=pb.Membership(members=[_info(number) for number in ids]).SerializeToString(
